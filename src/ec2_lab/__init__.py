@@ -1,0 +1,1 @@
+"""An EC2 region in miniature on one Linux machine."""

@@ -1,0 +1,1 @@
+"""Keeps exactly one writable PostgreSQL among the nodes of a cluster."""
