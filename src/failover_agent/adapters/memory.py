@@ -1,0 +1,76 @@
+"""A lease store in memory: the same contract as DynamoDB's, for tests and the simulation.
+
+tests/contract/test_lease_store.py holds it to the same promises as the real one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from failover_agent.core.model import (
+    Absent,
+    Landed,
+    LeaseItem,
+    Refused,
+    Unknown,
+    Version,
+    WriteOutcome,
+)
+
+
+class MemoryLeaseStore:
+    """Implements `ports.LeaseStore`. One instance is one cluster's item; share it between nodes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._item: LeaseItem | None = None
+        self._notes: dict[str, dict[str, str]] = {}
+        self._silent_because = ""
+
+    def silence(self, why: str) -> None:
+        """From now on every call is `Unknown`, as if the store could not be reached."""
+        self._silent_because = why
+
+    def answer(self) -> None:
+        """End `silence`."""
+        self._silent_because = ""
+
+    def delete(self) -> None:
+        """What an operator's mistake does (L6)."""
+        with self._lock:
+            self._item = None
+
+    def read(self) -> LeaseItem | None | Unknown:
+        if self._silent_because:
+            return Unknown(self._silent_because)
+        with self._lock:
+            return self._item
+
+    def write(self, item: LeaseItem, *, only_if: Absent | Version) -> WriteOutcome:
+        if self._silent_because:
+            return Unknown(self._silent_because)
+        with self._lock:
+            if not _holds(only_if, self._item):
+                return Refused(self._item)
+            self._item = item
+            return Landed()
+
+    def note(self, key: str, value: Mapping[str, str]) -> None | Unknown:
+        if self._silent_because:
+            return Unknown(self._silent_because)
+        with self._lock:
+            self._notes[key] = dict(value)
+        return None
+
+    def notes(self, prefix: str) -> Mapping[str, Mapping[str, str]] | Unknown:
+        if self._silent_because:
+            return Unknown(self._silent_because)
+        with self._lock:
+            return {key: dict(value) for key, value in self._notes.items() if key.startswith(prefix)}
+
+
+def _holds(condition: Absent | Version, current: LeaseItem | None) -> bool:
+    if isinstance(condition, Absent):
+        return current is None
+    return current is not None and (current.epoch, current.token) == (condition.epoch, condition.token)
