@@ -1,0 +1,336 @@
+"""What the lab's VPC promises, shown by packets."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from vpc_world import (
+    ADDRESSES,
+    EVERYWHERE,
+    GROUPS,
+    NAT_PUBLIC,
+    NETWORK,
+    OUT,
+    PORT,
+    VIP,
+    VPC,
+    World,
+    echo,
+    eni,
+    rule,
+    service,
+    to,
+    with_interface,
+    with_routes,
+)
+
+from ec2_lab.model import (
+    API_ADDRESS,
+    DYNAMODB_ADDRESS,
+    METADATA_ADDRESS,
+    Direction,
+    LabPaths,
+    Network,
+    Route,
+    SecurityGroup,
+    TargetKind,
+)
+from ec2_lab.vpc import Vpc, namespace, sweep
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+]
+
+DB1, DB2, APP1 = ADDRESSES["db1"], ADDRESSES["db2"], ADDRESSES["app1"]
+
+
+@pytest.fixture(scope="module")
+def region() -> Iterator[World]:
+    made = World(f"vpctest{os.getpid()}")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def world(region: World) -> Iterator[World]:
+    yield region
+    region.restore()
+
+
+def grouped(*groups: SecurityGroup) -> Network:
+    return dataclasses.replace(NETWORK, groups=groups)
+
+
+def overlay(*routes: tuple[str, Route]) -> Network:
+    """The base network, source/destination checks of the databases off, with routes by table."""
+    network = with_interface(NETWORK, "db1", source_dest_check=False)
+    network = with_interface(network, "db2", source_dest_check=False)
+    for table, route in routes:
+        network = with_routes(network, table, route)
+    return network
+
+
+@pytest.fixture
+def vip_hosts(world: World) -> World:
+    for name in ("db1", "db2"):
+        world[name].run("ip", "address", "replace", f"{VIP}/32", "dev", "lo")
+    return world
+
+
+def test_hosts_talk_within_a_subnet_and_across(world: World) -> None:
+    assert world["app1"].ask(DB1) == f"db1 {APP1}"
+    assert world["app1"].ask(DB2) == f"db2 {APP1}"
+    assert world["db2"].ask(DB1) == f"db1 {DB2}"
+
+
+def test_neighbours_in_one_subnet_meet_their_security_groups(world: World) -> None:
+    world["db1"].serve(9999)
+
+    assert world["app1"].ask(DB1, 9999) == "silence"
+    assert world["db1"].ask(APP1) == "silence", "sg-app lets nobody in"
+
+
+def test_a_rule_by_cidr_lets_in_whom_it_names(world: World) -> None:
+    by_cidr = SecurityGroup(
+        "sg-db", VPC, (rule(Direction.INGRESS, "tcp", PORT, cidrs=(f"{DB2}/32", "10.0.12.0/24")), OUT)
+    )
+    world.apply(grouped(by_cidr, *GROUPS[1:]))
+
+    assert world["db2"].ask(DB1) == f"db1 {DB2}"
+    assert world["app1"].ask(DB1) == "silence"
+
+
+def test_a_rule_by_group_follows_the_members(world: World) -> None:
+    world.apply(with_interface(NETWORK, "app1", groups=("sg-nat",)))
+    assert world["app1"].ask(DB1) == "silence"
+
+    world.apply(NETWORK)
+    assert world["app1"].ask(DB1) == f"db1 {APP1}"
+
+
+def test_the_senders_egress_must_allow_too(world: World) -> None:
+    mute = SecurityGroup("sg-app", VPC, (rule(Direction.EGRESS, "tcp", PORT, cidrs=(f"{DB2}/32",)),))
+    world.apply(grouped(GROUPS[0], mute, GROUPS[2]))
+
+    assert world["app1"].ask(DB1) == "silence"
+    assert world["app1"].ask(DB2) == f"db2 {APP1}"
+
+
+def test_an_established_connection_survives_the_loss_of_its_rule(world: World) -> None:
+    with world["app1"].dial(DB1) as connection:
+        connection.recv(100)
+        world.apply(grouped(SecurityGroup("sg-db", VPC, (OUT,)), *GROUPS[1:]))
+
+        assert echo(connection) == "ping"
+        assert world["app1"].ask(DB1) == "silence"
+
+
+def test_the_check_drops_what_an_interface_sends_under_a_foreign_address(world: World) -> None:
+    second = "172.16.0.2"
+    world["db1"].run("ip", "address", "replace", f"{second}/32", "dev", "lo")
+    anybody = rule(Direction.INGRESS, "tcp", PORT, cidrs=EVERYWHERE)
+    groups = (SecurityGroup("sg-db", VPC, (anybody, OUT)), *GROUPS[1:])
+    free = dataclasses.replace(overlay(("rtb-b", to("db1", f"{second}/32"))), groups=groups)
+    world.apply(free)
+    assert world["db1"].ask(DB2, source=second) == f"db2 {second}"
+
+    world.apply(with_interface(free, "db1", source_dest_check=True))
+    assert world["db1"].ask(DB2, source=second) == "silence"
+    assert world["db1"].ask(DB2) == f"db2 {DB1}"
+
+
+def test_the_check_drops_what_is_sent_to_an_interface_under_a_foreign_address(vip_hosts: World) -> None:
+    unchecked = overlay(("rtb-a", to("db2")))
+    vip_hosts.apply(with_interface(unchecked, "db2", source_dest_check=True))
+    assert vip_hosts["app1"].ask(VIP) == "silence"
+
+    vip_hosts.apply(unchecked)
+    assert vip_hosts["app1"].ask(VIP) == f"db2 {APP1}"
+
+
+def test_every_route_table_may_send_the_vip_elsewhere(vip_hosts: World) -> None:
+    by_cidr = SecurityGroup("sg-db", VPC, (rule(Direction.INGRESS, "tcp", PORT, cidrs=EVERYWHERE), OUT))
+    network = overlay(("rtb-a", to("db2")), ("rtb-pub", to("db1")))
+    vip_hosts.apply(dataclasses.replace(network, groups=(by_cidr, *GROUPS[1:])))
+
+    assert vip_hosts["app1"].ask(VIP).startswith("db2 ")
+    assert vip_hosts["nat"].ask(VIP).startswith("db1 ")
+
+
+def test_a_replaced_route_moves_the_next_connection_and_resets_the_old(vip_hosts: World) -> None:
+    vip_hosts.apply(overlay(("rtb-a", to("db1"))))
+    with vip_hosts["app1"].dial(VIP) as connection:
+        assert connection.recv(100).startswith(b"db1 ")
+
+        vip_hosts.apply(overlay(("rtb-a", to("db2"))))
+
+        assert vip_hosts["app1"].ask(VIP) == f"db2 {APP1}"
+        with pytest.raises(ConnectionResetError):
+            echo(connection)
+
+
+def test_the_longest_prefix_wins(vip_hosts: World) -> None:
+    wide = Route("172.16.0.0/24", TargetKind.INTERFACE, eni("db1"))
+    vip_hosts.apply(overlay(("rtb-a", wide)))
+    assert vip_hosts["app1"].ask(VIP) == f"db1 {APP1}"
+
+    vip_hosts.apply(overlay(("rtb-a", wide), ("rtb-a", to("db2"))))
+    assert vip_hosts["app1"].ask(VIP) == f"db2 {APP1}"
+
+
+@pytest.mark.parametrize("address", [VIP, "10.0.12.99", "10.0.99.1", "198.18.0.1"])
+def test_the_vpc_says_nothing_about_what_it_cannot_deliver(world: World, address: str) -> None:
+    world.apply(with_routes(NETWORK, "rtb-a", Route(f"{VIP}/32", TargetKind.BLACKHOLE)))
+    began = time.monotonic()
+
+    assert world["app1"].ask(address) == "silence"
+
+    assert time.monotonic() - began >= 0.5
+
+
+def test_a_stopped_neighbour_is_silent_and_its_routes_are_blackholes(vip_hosts: World) -> None:
+    vip_hosts.apply(overlay(("rtb-a", to("db1"))))
+    vip_hosts["db1"].close()
+    vip_hosts.vpc.unplug(eni("db1"))
+    assert vip_hosts["app1"].ask(VIP) == "silence"
+    assert vip_hosts["app1"].ask(DB1) == "silence", "its address still answers ARP: no host unreachable"
+
+    vip_hosts.plug("db1").run("ip", "address", "replace", f"{VIP}/32", "dev", "lo")
+    assert vip_hosts["app1"].ask(VIP) == f"db1 {APP1}", "the kernel forgot the route with its device"
+
+
+def test_the_way_to_the_api_leads_through_the_nat_instance(world: World) -> None:
+    assert world["db1"].ask(API_ADDRESS, 80) == f"internet {NAT_PUBLIC}"
+
+    world["nat"].run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    assert world["db1"].ask(API_ADDRESS, 80) == "silence"
+    world["nat"].run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+
+
+def test_the_internet_gateway_serves_public_addresses_only(world: World) -> None:
+    by_gateway = with_routes(NETWORK, "rtb-a", Route(f"{API_ADDRESS}/32", TargetKind.INTERNET))
+    world.apply(by_gateway)
+    assert world["db1"].ask(API_ADDRESS, 80) == "silence"
+
+    world.apply(with_interface(by_gateway, "db1", public_ip="198.51.100.8"))
+    assert world["db1"].ask(API_ADDRESS, 80) == "internet 198.51.100.8"
+
+
+def test_the_internet_reaches_a_public_address_that_lets_it_in(world: World) -> None:
+    assert world.internet.ask(NAT_PUBLIC) == "silence"
+
+    opened = SecurityGroup("sg-nat", VPC, (rule(Direction.INGRESS, "tcp", PORT, cidrs=EVERYWHERE), OUT))
+    world.apply(grouped(*GROUPS[:2], opened))
+    assert world.internet.ask(NAT_PUBLIC).startswith("nat ")
+
+
+def test_a_gateway_endpoint_needs_neither_nat_nor_public_address(world: World) -> None:
+    world.apply(with_routes(NETWORK, "rtb-a", service()))
+    assert world["db1"].ask(DYNAMODB_ADDRESS, 80) == f"internet {DB1}"
+    assert world["db2"].ask(DYNAMODB_ADDRESS, 80) == f"internet {NAT_PUBLIC}"
+
+
+def test_cut_and_heal(world: World) -> None:
+    with world["app1"].dial(DB1) as connection:
+        connection.recv(100)
+        world.vpc.cut(eni("db1"))
+        world.vpc.cut(eni("db1"))
+        assert echo(connection) == "silence"
+        assert world["app1"].ask(DB2) == f"db2 {APP1}"
+
+        world.vpc.heal(eni("db1"))
+        world.vpc.heal(eni("db1"))
+        assert world["app1"].ask(DB1) == f"db1 {APP1}"
+
+
+def test_a_cut_between_two_leaves_the_others(world: World) -> None:
+    world.vpc.cut(eni("db1"), eni("db2"))
+
+    assert world["db1"].ask(DB2) == "silence"
+    assert world["db2"].ask(DB1) == "silence"
+    assert world["app1"].ask(DB1) == f"db1 {APP1}"
+
+    world.vpc.heal(eni("db2"))
+    assert world["db1"].ask(DB2) == f"db2 {DB1}"
+
+
+def test_a_cut_survives_a_change_of_the_rules(world: World) -> None:
+    world.vpc.cut(eni("db1"))
+    world.apply(with_interface(NETWORK, "app1", groups=("sg-app", "sg-nat")))
+
+    assert world["app1"].ask(DB1) == "silence"
+
+
+def test_silence_lasts_until_the_machine_is_plugged_again(world: World) -> None:
+    world.vpc.silence(eni("db2"))
+    assert world["app1"].ask(DB2) == "silence"
+
+    world["db2"].close()
+    world.plug("db2")
+    assert world["app1"].ask(DB2) == f"db2 {APP1}"
+
+
+def test_the_api_can_be_out_of_reach(world: World) -> None:
+    world.apply(with_routes(NETWORK, "rtb-a", service()))
+    world.vpc.reach_api(False)
+    assert world["db1"].ask(API_ADDRESS, 80) == "silence"
+    assert world["db1"].ask(DYNAMODB_ADDRESS, 80) == "silence"
+
+    world.vpc.reach_api(True)
+    assert world["db1"].ask(API_ADDRESS, 80) == f"internet {NAT_PUBLIC}"
+
+
+def test_we_can_listen_where_the_metadata_service_and_the_api_are(world: World) -> None:
+    with (
+        world.vpc.listen("router", METADATA_ADDRESS, 80) as metadata,
+        world["db1"].dial(METADATA_ADDRESS, 80),
+    ):
+        accepted, (seen, _) = metadata.accept()
+        accepted.close()
+        assert seen == DB1
+    with world.vpc.listen("internet", API_ADDRESS, 81) as api, world["db1"].dial(API_ADDRESS, 81):
+        accepted, (seen, _) = api.accept()
+        accepted.close()
+        assert seen == NAT_PUBLIC
+
+
+def test_nobody_asks_the_metadata_service_under_a_foreign_address(world: World) -> None:
+    world.apply(overlay())
+    world["db1"].run("ip", "address", "add", f"{DB2}/32", "dev", "lo")
+    with world.vpc.listen("router", METADATA_ADDRESS, 80):
+        assert world["db1"].ask(METADATA_ADDRESS, 80, source=DB2) == "silence"
+    world["db1"].run("ip", "address", "delete", f"{DB2}/32", "dev", "lo")
+
+
+def test_the_router_reaches_hosts_as_an_instance_connect_endpoint_does(world: World) -> None:
+    room = world.vpc._router  # where `ec2-lab tunnel` starts from
+    with room.do(lambda: socket.create_connection((DB1, PORT), 0.5)) as connection:
+        assert connection.recv(100) == b"db1 10.0.11.1\n"
+
+
+def test_what_is_not_changed_is_not_written_again(world: World) -> None:
+    began = time.perf_counter()
+    for _ in range(1000):
+        world.apply(NETWORK)
+
+    assert time.perf_counter() - began < 5, "1000 programs would take longer"
+
+
+def test_the_next_lab_of_the_name_removes_what_a_killed_one_left(region: World) -> None:
+    paths = LabPaths(f"left{os.getpid()}")
+    left = Vpc(paths)
+    left.plug(NETWORK.interfaces[0], prefix_length=24, gateway="10.0.11.1")
+    mine = f"ec2-{paths.name}-"
+    assert len([n for n in namespace.names() if n.startswith(mine)]) == 3
+
+    sweep(paths)
+    sweep(paths)
+
+    assert [n for n in namespace.names() if n.startswith(mine)] == []
+    assert [n for n in namespace.names() if n.startswith(f"ec2-{region.paths.name}-")] != []
