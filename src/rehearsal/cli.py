@@ -1,0 +1,108 @@
+"""The commands behind `./run`: demo, cluster, ctl, clean, measure."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from rehearsal.errors import NoCluster, RehearsalError
+from rehearsal.lab import Lab
+
+CLUSTER_LAB = os.environ.get("EC2_LAB", "primacy")
+
+
+class Group(click.Group):
+    """Prints foreseen errors as message and hint instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except RehearsalError as error:
+            click.echo(f"run: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=Group)
+def main() -> None:
+    """Rehearsals on clusters in the lab."""
+
+
+@main.command()
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
+def demo(json_file: Path | None) -> None:
+    """Build, cut the power, bring back, switch over, remove."""
+    from rehearsal.demo import demo as perform_demo
+
+    sys.exit(0 if perform_demo(json_file) else 1)
+
+
+@main.command()
+@click.option("--nodes", type=click.IntRange(1, 16), default=2, show_default=True)
+@click.option("--stack", type=click.Choice(["pgpool", "pacemaker"]), default="pgpool", show_default=True)
+@click.option("--mode", type=click.Choice(["async", "quorum", "strict"]), default=None)
+@click.option("--profile", type=click.Choice(["fast", "balanced", "patient"]), default="balanced")
+def cluster(nodes: int, stack: str, mode: str | None, profile: str) -> None:
+    """Build a cluster with an application host and leave it running."""
+    from rich.console import Console
+
+    from rehearsal.cluster import Cluster, Wish
+    from rehearsal.demo import Story, build, refuse_if_running
+
+    lab = Lab(CLUSTER_LAB)
+    refuse_if_running(lab)
+    story = Story(Console(stderr=True))
+    wish = Wish(nodes, stack, mode or "", profile)
+    lab.up(sys.stderr)
+    try:
+        build(Cluster(lab), wish, story)
+    except RehearsalError:
+        story.say("left as it is for a look; ./run clean removes it")
+        raise
+    click.echo(
+        "./run ctl status                          the cluster as its agents see it\n"
+        "./run lab exec app1 -- psql service=writer\n"
+        "./run lab fault crash db1                 cut a host's power; fault start db1 gives it back\n"
+        "./run ctl switchover --yes                hand the primary over\n"
+        "./run clean                               remove it all"
+    )
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def ctl(words: tuple[str, ...]) -> None:
+    """Run failoverctl on a node of the running cluster."""
+    lab = Lab(CLUSTER_LAB)
+    if not lab.is_up():
+        raise NoCluster(f"no cluster is running in the lab {lab.name}", hint="./run cluster builds one.")
+    nodes = lab.running("db")
+    if not nodes:
+        raise NoCluster(
+            "no database node is powered on", hint="./run lab hosts lists them, fault start HOST."
+        )
+    command = lab.command("exec", nodes[0], "--", "failoverctl", *words)
+    os.execv(command[0], command)  # noqa: S606  # our own program, by path, without a shell
+
+
+@main.command()
+def clean() -> None:
+    """Remove the running cluster. Never asks."""
+    Lab(CLUSTER_LAB).down()
+
+
+@main.command()
+@click.option("--runs", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option("--nodes", type=click.IntRange(2, 16), default=2, show_default=True)
+@click.option("--profile", type=click.Choice(["fast", "balanced", "patient"]), default="balanced")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
+def measure(runs: int, nodes: int, profile: str, json_file: Path | None) -> None:
+    """Repeat the faults and print medians and ranges."""
+    from rehearsal.measure import measure as perform
+
+    sys.exit(0 if perform(runs, nodes, profile, json_file) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The lab as its users have it: the `ec2-lab` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from rehearsal.errors import BuildFailed
+
+EC2_LAB = str(Path(sys.executable).parent / "ec2-lab")
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    name: str
+
+    def command(self, *words: str) -> list[str]:
+        return [EC2_LAB, "--lab", self.name, *words]
+
+    def call(self, *words: str, timeout_s: float = 120, check: bool = True) -> str:
+        """Standard output of one command; raises BuildFailed with its words when it fails."""
+        done = subprocess.run(
+            self.command(*words), capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL
+        )
+        if check and done.returncode:
+            raise BuildFailed(
+                f"ec2-lab {' '.join(words[:3])} ended with {done.returncode}: {done.stderr.strip()[-800:]}",
+                hint="./run lab status shows the lab, its log lies beside its sockets in /run/ec2-lab.",
+            )
+        return done.stdout
+
+    def up(self, say: IO[str]) -> None:
+        """Bring the lab up, its progress going to `say`."""
+        done = subprocess.run(self.command("up"), stdout=say, stderr=say)
+        if done.returncode:
+            raise BuildFailed(f"ec2-lab up ended with {done.returncode}", hint="Its words stand above.")
+
+    def down(self) -> None:
+        self.call("down", timeout_s=180)
+
+    def is_up(self) -> bool:
+        done = subprocess.run(self.command("status", "--json"), capture_output=True, text=True)
+        return done.returncode == 0
+
+    def hosts(self) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = json.loads(self.call("hosts", "--json"))
+        return found
+
+    def running(self, prefix: str) -> list[str]:
+        """Names of running hosts whose name starts with `prefix`, sorted."""
+        return sorted(
+            h["name"] for h in self.hosts() if h["name"].startswith(prefix) and h["state"] == "running"
+        )
+
+    def execute(self, host: str, *argv: str, timeout_s: float = 30, check: bool = True) -> str:
+        return self.call("exec", host, "--", *argv, timeout_s=timeout_s, check=check)
+
+    def fault(self, *words: str) -> None:
+        self.call("fault", *words)
+
+    def environment(self) -> dict[str, str]:
+        """Our environment with what `ec2-lab env` exports, and the lab's name for nested calls."""
+        exported = {}
+        for line in self.call("env").splitlines():
+            if line.startswith("export ") and "=" in line:
+                key, value = line.removeprefix("export ").split("=", 1)
+                exported[key] = value.strip("'\"")
+        return {**os.environ, **exported, "EC2_LAB": self.name}
+
+    def json_from(self, host: str, *argv: str, timeout_s: float = 10) -> Any | None:
+        """Parsed standard output of a command on a host, None when it failed or said no JSON."""
+        try:
+            return json.loads(self.execute(host, *argv, timeout_s=timeout_s))
+        except (BuildFailed, subprocess.TimeoutExpired, json.JSONDecodeError):
+            return None

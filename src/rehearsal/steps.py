@@ -1,0 +1,145 @@
+"""What a rehearsal does to a cluster, one function per event, and what its clients saw of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+
+from rehearsal.cluster import Cluster, Say
+from rehearsal.errors import RehearsalError
+from rehearsal.history import Ack, double, longest_gap, lost
+from rehearsal.phases import read_phases, since_fault
+from rehearsal.recorder import Recorder
+from rehearsal.waiting import wait_for
+
+# In async mode a crash may take what had not reached a standby; streaming is never this far behind
+# in a rehearsal, so an older loss is a defect.
+ASYNC_WINDOW_S = 1.0
+AGENT_CGROUP = "/sys/fs/cgroup$(systemctl show -P ControlGroup failover-agent.service)/cgroup.freeze"
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    name: str
+    outage_s: float
+    phases: dict[str, float] = field(default_factory=dict)
+    acked: int = 0
+    lost: int = 0
+    double: int = 0
+    rejoined_s: float = 0.0
+    lost_beyond_mode: int = 0  # of the lost, those the mode does not allow
+
+    @property
+    def good(self) -> bool:
+        return self.double == 0 and self.lost_beyond_mode == 0
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One cluster with clients on it."""
+
+    cluster: Cluster
+    recorder: Recorder
+    nodes: int
+    say: Say
+    judged: set[int] = field(default_factory=set)  # ids whose loss an earlier step has answered for
+
+
+def power_loss(stage: Stage) -> StepResult:
+    """Cut the power of the primary's host; another node takes over; give the power back."""
+    cluster, say = stage.cluster, stage.say
+    victim = cluster.primary()
+    say(f"cutting the power of {victim}")
+    fault_at = time.time()
+    cluster.lab.fault("crash", victim)
+    first_write = _wait_for_another(stage, victim, fault_at)
+    say(f"writes go on after {first_write - fault_at:.2f} s; {victim} gets its power back")
+    powered_at = time.time()
+    cluster.lab.fault("start", victim)
+    rejoined_s = cluster.wait_until_streaming(victim, powered_at)
+    say(f"{victim} streams again {rejoined_s:.1f} s after its power came back")
+    return _result("power_loss", stage, fault_at, rejoined_s, may_lose_since=fault_at - ASYNC_WINDOW_S)
+
+
+def switchover(stage: Stage, to: str) -> StepResult:
+    """Hand the primary over to a named standby, as planned maintenance would."""
+    cluster, say = stage.cluster, stage.say
+    before = cluster.primary()
+    say(f"switching over from {before} to {to}")
+    began_at = time.time()
+    cluster.lab.execute(before, "failoverctl", "switchover", "--to", to, "--yes", timeout_s=90)
+    _wait_for_another(stage, before, began_at)
+    rejoined_s = cluster.wait_until_streaming(before, began_at)
+    return _result("switchover", stage, began_at, rejoined_s, may_lose_since=None)
+
+
+def agent_stopped(stage: Stage, seconds: float = 60.0) -> StepResult:
+    """Freeze the primary's agent with PostgreSQL running on beside it, then thaw it."""
+    cluster, say = stage.cluster, stage.say
+    victim = cluster.primary()
+    say(f"freezing the agent of {victim} for {seconds:.0f} s")
+    fault_at = time.time()
+    with frozen_agent(cluster, victim):
+        _wait_for_another(stage, victim, fault_at)
+        wait_for("the end of the freeze", lambda: time.time() - fault_at >= seconds, seconds + 5, every_s=0.5)
+    thawed_at = time.time()
+    rejoined_s = cluster.wait_until_streaming(victim, thawed_at)
+    # Until its lease ends the old primary rightly goes on, and async may lose what it took meanwhile.
+    return _result("agent_stopped", stage, fault_at, rejoined_s, may_lose_since=fault_at - ASYNC_WINDOW_S)
+
+
+@contextmanager
+def frozen_agent(cluster: Cluster, node: str) -> Iterator[None]:
+    """The agent's cgroup frozen: unlike SIGSTOP, systemd's watchdog cannot wake it."""
+    cluster.lab.execute(node, "sh", "-c", f"echo 1 > {AGENT_CGROUP}")
+    try:
+        yield
+    finally:
+        cluster.lab.execute(node, "sh", "-c", f"echo 0 > {AGENT_CGROUP}")
+
+
+def _wait_for_another(stage: Stage, not_this: str, since: float) -> float:
+    """When the first write through the virtual address was acknowledged by another node."""
+
+    def first() -> float | None:
+        answers = (
+            a for a in stage.recorder.acks() if a.via == "writer" and a.sent > since and a.node != not_this
+        )
+        return min((a.received for a in answers), default=None)
+
+    return wait_for(f"a write that is not {not_this}'s", first, timeout_s=90, every_s=0.05)
+
+
+def _result(
+    name: str, stage: Stage, since: float, rejoined_s: float, *, may_lose_since: float | None
+) -> StepResult:
+    until = time.time()
+    wait_for("a write after the step", lambda: stage.recorder.acked_since(until), timeout_s=30)
+    present = stage.recorder.present()
+    acks = [ack for ack in stage.recorder.acks() if ack.received <= until]
+    gap = longest_gap(acks, "writer", since, until)
+    if gap is None:
+        raise RehearsalError(f"no writes around the step {name}", hint="Look at the writer's host.")
+    gone = [ack for ack in lost(acks, present) if ack.id not in stage.judged]
+    stage.judged.update(ack.id for ack in gone)
+    phases = read_phases(stage.cluster.lab, stage.cluster.lab.running("db"), since - 0.05)
+    return StepResult(
+        name=name,
+        outage_s=round(gap.seconds, 3),
+        phases=since_fault(phases, since, gap.ended),
+        acked=sum(1 for ack in acks if ack.received >= since),
+        lost=len(gone),
+        double=len([ack for ack in double(acks) if ack.received >= since]),
+        rejoined_s=round(rejoined_s, 2),
+        lost_beyond_mode=len([ack for ack in gone if not excused(ack, may_lose_since)]),
+    )
+
+
+def excused(ack: Ack, may_lose_since: float | None) -> bool:
+    """Whether the mode allows this loss; `may_lose_since` None: the step may lose nothing."""
+    return may_lose_since is not None and ack.received >= may_lose_since

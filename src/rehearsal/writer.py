@@ -1,0 +1,85 @@
+"""Writes unique ids as fast as asked and says of each what it was told.
+
+Runs on an application host, which has psycopg and nothing of ours: the whole file is sent
+there and started with `python3 -c`. It ends when its standard input ends.
+
+Each stream is one client. `via` is a name for the report, the rest a libpq connection string.
+A client gives up a connection that is not there after CONNECT_S, and TCP gives up for it on a
+server that does not even acknowledge packets (SOCKET below, as docs/clients.md advises). An id
+without an answer is neither acknowledged nor lost.
+
+Output, one JSON array per line:  [via, id, sent, received, node, timeline]
+Times are seconds since 1970; all hosts of the lab share one clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+import psycopg
+
+CONNECT_S = 0.5  # libpq's own connect_timeout cannot go below 2 s
+SOCKET = " keepalives_idle=1 keepalives_interval=1 keepalives_count=2 tcp_user_timeout=1000"
+
+TABLE = "create table if not exists rehearsal (id bigint primary key, via text not null)"
+WRITE = """
+    insert into rehearsal (id, via) values (%s, %s)
+    returning current_setting('cluster_name'),
+              ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int
+"""
+
+
+async def stream(via: str, dsn: str, interval_s: float, first_id: int) -> None:
+    """Write first_id, first_id + 1, … until cancelled, one every `interval_s` at most."""
+    next_id = first_id
+    while True:
+        tick = time.monotonic()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                connection = await psycopg.AsyncConnection.connect(dsn + SOCKET, autocommit=True)
+        except (psycopg.Error, OSError, TimeoutError):
+            await asyncio.sleep(max(0.0, interval_s - (time.monotonic() - tick)))
+            continue
+        try:
+            while True:
+                tick = time.monotonic()
+                next_id += 1
+                await write(connection, via, next_id)
+                await asyncio.sleep(max(0.0, interval_s - (time.monotonic() - tick)))
+        except (psycopg.Error, OSError):
+            connection.pgconn.finish()
+
+
+async def write(connection: psycopg.AsyncConnection[tuple[str, int]], via: str, row_id: int) -> None:
+    sent = time.time()
+    cursor = await connection.execute(WRITE, (row_id, via), prepare=True)
+    row = await cursor.fetchone()
+    received = time.time()
+    if row is not None:
+        print(json.dumps([via, row_id, sent, received, row[0], row[1]]), flush=True)
+
+
+async def until_stdin_ends() -> None:
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+async def main(streams: list[tuple[str, str, float, int]]) -> None:
+    tasks = [asyncio.create_task(stream(*one)) for one in streams]
+    await until_stdin_ends()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def prepare(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(TABLE)
+
+
+if __name__ == "__main__":
+    wanted = [tuple(one) for one in json.loads(sys.argv[1])]
+    prepare(wanted[0][1])
+    asyncio.run(main(wanted))

@@ -1,0 +1,60 @@
+"""One cluster for all scenarios: they leave it whole, so each can begin with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from rehearsal.cluster import Cluster, Wish
+from rehearsal.lab import Lab
+from rehearsal.recorder import Recorder
+from rehearsal.steps import Stage
+
+LAB = "scenarios"
+WISH = Wish(nodes=2)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    lab = Lab(LAB)
+    cluster = Cluster(lab)
+    try:
+        lab.up(sys.stderr)
+        cluster.play("site.yml", WISH, print, tmp_path_factory.mktemp("site") / "site.log")
+        cluster.wait_until_whole(WISH.nodes)
+        yield cluster
+    finally:
+        lab.down()
+
+
+@pytest.fixture
+def stage(cluster: Cluster) -> Iterator[Stage]:
+    """The cluster, whole, with clients writing."""
+    cluster.wait_until_whole(WISH.nodes)
+    with Recorder(cluster.lab, cluster.app, cluster.nodes()) as recorder:
+        yield Stage(cluster, recorder, WISH.nodes, print)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    fixtures = getattr(item, "funcargs", {})
+    if report.failed and call.when == "call" and ("stage" in fixtures or "cluster" in fixtures):
+        report.sections.append(("what the nodes and the API said", evidence(Lab(LAB))))
+    return report
+
+
+def evidence(lab: Lab) -> str:
+    parts = [lab.call("status", check=False)]
+    for node in lab.running("db"):
+        words = ("journalctl", "-u", "failover-agent", "-u", "primacy-postgresql", "-n", "120", "--no-pager")
+        parts.append(f"--- {node}\n" + lab.execute(node, *words, check=False))
+    history = Path("/run/ec2-lab") / lab.name / "api-history.jsonl"
+    if history.exists():
+        parts.append("--- API\n" + "\n".join(history.read_text().splitlines()[-60:]))
+    return "\n".join(parts)
