@@ -1,0 +1,139 @@
+"""Running other programs: always by argument list, always with an end in time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a program left behind. `status` is negative for a signal, as subprocess has it."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+    def last_words(self) -> str:
+        """The line that most likely says why, for a message."""
+        for text in (self.err, self.out):
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if lines:
+                return lines[-1]
+        return f"exit status {self.status}"
+
+
+class TookTooLong(Exception):
+    """The program was killed because its time was over."""
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    stdin: str = "",
+    on_start: Callable[[int], None] | None = None,
+    env: Mapping[str, str] | None = None,
+    user: str | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Finished:
+    """Run to the end, or kill its process group after `timeout_s` and raise TookTooLong.
+
+    With `on_line`, every line of standard error is handed over as it comes (programs of
+    PostgreSQL end their progress lines with a carriage return). `on_start` hears the process id before
+    the program has read anything.
+    """
+    if on_line is not None:
+        return _run_with_lines(argv, timeout_s=timeout_s, env=env, user=user, on_line=on_line)
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=_environment(env),
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        cwd="/",
+        **_as_user(user),
+    )
+    if on_start is not None:
+        on_start(process.pid)
+    try:
+        out, err = process.communicate(stdin, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        _kill_group(process)
+        raise TookTooLong(f"{Path(argv[0]).name} took longer than {timeout_s:g} s") from None
+    return Finished(process.returncode, out, err)
+
+
+def _run_with_lines(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    env: Mapping[str, str] | None,
+    user: str | None,
+    on_line: Callable[[str], None],
+) -> Finished:
+    import threading
+
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=_environment(env),
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        cwd="/",
+        **_as_user(user),
+    )
+    late = threading.Timer(timeout_s, _kill_group, args=(process,))
+    late.start()
+    last: list[str] = []
+    try:
+        assert process.stderr is not None  # noqa: S101  # asked for a pipe above
+        for line in process.stderr:  # universal newlines: a carriage return ends a line, too
+            if line.strip():
+                last = [*last[-19:], line]
+                on_line(line.strip())
+        status = process.wait()
+    finally:
+        overdue = not late.is_alive()
+        late.cancel()
+    if overdue:
+        raise TookTooLong(f"{Path(argv[0]).name} took longer than {timeout_s:g} s")
+    return Finished(status, "", "".join(last))
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    path = os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    # Messages are parsed here and there: they must be the untranslated ones.
+    return {"PATH": path, "LC_ALL": "C.UTF-8", "TZ": "UTC", **(extra or {})}
+
+
+def _as_user(user: str | None) -> dict[str, object]:  # keyword arguments of Popen
+    if user is None:
+        return {}
+    import pwd
+
+    entry = pwd.getpwnam(user)
+    if entry.pw_uid == os.getuid():
+        return {}
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(user, entry.pw_gid)}
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
