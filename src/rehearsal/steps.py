@@ -30,6 +30,8 @@ class StepResult:
     double: int = 0
     rejoined_s: float = 0.0
     lost_beyond_mode: int = 0  # of the lost, those the mode does not allow
+    began_at: float = 0.0  # seconds since 1970
+    healed_at: float = 0.0  # when what was broken was whole again
 
     @property
     def good(self) -> bool:
@@ -63,7 +65,8 @@ def power_loss(stage: Stage) -> StepResult:
     cluster.lab.fault("start", victim)
     rejoined_s = cluster.wait_until_streaming(victim, powered_at)
     say(f"{victim} streams again {rejoined_s:.1f} s after its power came back")
-    return _result("power_loss", stage, fault_at, rejoined_s, may_lose_since=fault_at - ASYNC_WINDOW_S)
+    may_lose_since = fault_at - ASYNC_WINDOW_S
+    return _result("power_loss", stage, fault_at, powered_at, rejoined_s, may_lose_since)
 
 
 def switchover(stage: Stage, to: str) -> StepResult:
@@ -75,7 +78,7 @@ def switchover(stage: Stage, to: str) -> StepResult:
     cluster.lab.execute(before, "failoverctl", "switchover", "--to", to, "--yes", timeout_s=90)
     _wait_for_another(stage, before, began_at)
     rejoined_s = cluster.wait_until_streaming(before, began_at)
-    return _result("switchover", stage, began_at, rejoined_s, may_lose_since=None)
+    return _result("switchover", stage, began_at, began_at, rejoined_s, may_lose_since=None)
 
 
 def agent_stopped(stage: Stage, seconds: float = 60.0) -> StepResult:
@@ -90,7 +93,8 @@ def agent_stopped(stage: Stage, seconds: float = 60.0) -> StepResult:
     thawed_at = time.time()
     rejoined_s = cluster.wait_until_streaming(victim, thawed_at)
     # Until its lease ends the old primary rightly goes on, and async may lose what it took meanwhile.
-    return _result("agent_stopped", stage, fault_at, rejoined_s, may_lose_since=fault_at - ASYNC_WINDOW_S)
+    may_lose_since = fault_at - ASYNC_WINDOW_S
+    return _result("agent_stopped", stage, fault_at, thawed_at, rejoined_s, may_lose_since)
 
 
 @contextmanager
@@ -116,7 +120,7 @@ def _wait_for_another(stage: Stage, not_this: str, since: float) -> float:
 
 
 def _result(
-    name: str, stage: Stage, since: float, rejoined_s: float, *, may_lose_since: float | None
+    name: str, stage: Stage, since: float, healed_at: float, rejoined_s: float, may_lose_since: float | None
 ) -> StepResult:
     until = time.time()
     wait_for("a write after the step", lambda: stage.recorder.acked_since(until), timeout_s=30)
@@ -137,6 +141,8 @@ def _result(
         double=len([ack for ack in double(acks) if ack.received >= since]),
         rejoined_s=round(rejoined_s, 2),
         lost_beyond_mode=len([ack for ack in gone if not excused(ack, may_lose_since)]),
+        began_at=since,
+        healed_at=healed_at,
     )
 
 

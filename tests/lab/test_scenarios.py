@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from failover_agent.core.timings import PROFILES
 from rehearsal.cluster import Cluster
 from rehearsal.history import acked_after
-from rehearsal.leases import last_beat_before
+from rehearsal.leases import last_write
 from rehearsal.steps import Stage, StepResult, agent_stopped, power_loss, switchover
 
 from .conftest import WISH
@@ -59,12 +60,14 @@ def test_a_switchover_loses_nothing_and_needs_no_rewind(stage: Stage) -> None:
 def test_a_frozen_agents_node_acknowledges_nothing_after_its_lease_ended(stage: Stage) -> None:
     """Goal: the gate alone keeps the promise. Method: freeze the agent's cgroup, PostgreSQL runs on."""
     victim = stage.cluster.primary()
-    timeline = stage.cluster.timeline_of(victim)
+    address = stage.cluster.nodes()[victim]
+    timeline = max(ack.timeline for ack in stage.recorder.acks())
 
     step = agent_stopped(stage, seconds=60)
 
     assert_safe(step)
-    lease_ended = last_beat_before(stage.cluster.lab, victim, step) + stage.cluster.ttl_s()
+    renewed_at = last_write(stage.cluster.lab, address, step.began_at, step.healed_at) or step.began_at
+    lease_ended = renewed_at + PROFILES[WISH.profile].ttl_s
     assert acked_after(stage.recorder.acks(), victim, timeline, lease_ended) == []
 
 
