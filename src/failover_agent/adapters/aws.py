@@ -1,0 +1,121 @@
+"""Clients of the AWS API, made for failover: warm, one attempt per call, no waiting for credentials."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import botocore.credentials
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+# The metadata service hands out new credentials at least five minutes before the old ones end, botocore
+# asks from fifteen minutes before: a look every half minute is always ahead.
+REFRESH_EVERY_S = 30.0
+METADATA_TIMEOUT_S = 2
+METADATA_ATTEMPTS = 3
+
+# Errors that say "try the same thing again" rather than "no".
+_THROTTLED = frozenset(
+    {
+        "ThrottlingException",
+        "Throttling",
+        "RequestLimitExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestThrottled",
+    }
+)
+_NO_RIGHT = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"})
+
+
+class CredentialsAhead(botocore.credentials.Credentials):
+    """Credentials that a background thread keeps fresh, so that no renewal ever waits for them.
+
+    The chain of the SDK finds them (environment, files, container, instance metadata).
+    """
+
+    def __init__(self) -> None:
+        super().__init__("", "")
+        self._frozen: botocore.credentials.ReadOnlyCredentials | None = None
+        self.refresh()
+        threading.Thread(target=self._keep_fresh, name="credentials", daemon=True).start()
+
+    def get_frozen_credentials(self) -> botocore.credentials.ReadOnlyCredentials:
+        if self._frozen is None:
+            self.refresh()
+        if self._frozen is None:
+            from botocore.exceptions import NoCredentialsError
+
+            raise NoCredentialsError
+        return self._frozen
+
+    def refresh(self) -> None:
+        try:
+            found = self._source().get_credentials()
+            if found is not None:
+                self._frozen = found.get_frozen_credentials()
+        except BotoCoreError:
+            return  # the old ones serve as long as they last; a call that needs better says so itself
+
+    def _source(self) -> botocore.session.Session:
+        # A session of its own each time: one that found nothing would not look again.
+        session = botocore.session.get_session()
+        session.set_config_variable("metadata_service_timeout", METADATA_TIMEOUT_S)
+        session.set_config_variable("metadata_service_num_attempts", METADATA_ATTEMPTS)
+        return session
+
+    def _keep_fresh(self) -> None:
+        while True:
+            threading.Event().wait(REFRESH_EVERY_S)
+            self.refresh()
+
+
+class _Ahead(botocore.credentials.CredentialResolver):
+    def __init__(self, credentials: CredentialsAhead) -> None:
+        super().__init__([])
+        self._credentials = credentials
+
+    def load_credentials(self) -> CredentialsAhead:
+        return self._credentials
+
+
+def client(
+    service: str, *, region: str, endpoint_url: str, timeout_s: float, credentials: CredentialsAhead
+) -> Any:  # noqa: ANN401  # botocore makes its client classes at run time
+    """A thread-safe client with one attempt per call and sockets that are kept alive."""
+    session = botocore.session.get_session()
+    session.register_component("credential_provider", _Ahead(credentials))
+    return session.create_client(
+        service,
+        region_name=region,
+        endpoint_url=endpoint_url or None,
+        config=Config(
+            connect_timeout=timeout_s,
+            read_timeout=timeout_s,
+            retries={"total_max_attempts": 1},
+            tcp_keepalive=True,
+            max_pool_connections=16,
+            # One name for everybody: the account's own endpoint would be one more thing to resolve.
+            account_id_endpoint_mode="disabled",
+        ),
+    )
+
+
+def why(error: Exception, *, about: str) -> str:
+    """One line for `Unknown`: what failed about what, and what to do where one can do something."""
+    if isinstance(error, ClientError):
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        text = str(error.response.get("Error", {}).get("Message", ""))
+        if code in _NO_RIGHT:
+            return f"{about}: not allowed ({code}); give the instance role the right: {text}"
+        if code == "ResourceNotFoundException":
+            return f"{about}: there is no such table; run the playbook, or correct `store` in agent.yml"
+        if code in _THROTTLED:
+            return f"{about}: throttled ({code})"
+        return f"{about}: {code}: {text}"
+    return f"{about}: {type(error).__name__}: {error}"
+
+
+def code_of(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

@@ -1,0 +1,137 @@
+"""The lease in DynamoDB: compare-and-set on one item (PROTOCOL L1, L2).
+
+Partition key `cluster`, sort key `item`: `lease`, and side notes such as `member#db1`.
+A refused condition is the only answer that means "no"; everything else that is not a plain yes is
+`Unknown`, and an `Unknown` write may land later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from failover_agent.adapters import aws
+from failover_agent.adapters.bounded import Bounded, GaveUp
+from failover_agent.adapters.lease_item import (
+    LEASE_KEY,
+    PARTITION_KEY,
+    SORT_KEY,
+    Attributes,
+    NotReadable,
+    from_attributes,
+    to_attributes,
+)
+from failover_agent.core.model import Absent, Landed, LeaseItem, Refused, Unknown, Version, WriteOutcome
+
+T = TypeVar("T")
+
+
+class DynamoLeaseStore:
+    """Implements `ports.LeaseStore`. Every call comes back within `request_timeout_s`."""
+
+    def __init__(self, client: Any, *, table: str, cluster: str, request_timeout_s: float) -> None:  # noqa: ANN401
+        self._client = client
+        self._table = table
+        self._cluster = cluster
+        self._timeout_s = request_timeout_s
+        self._bounded = Bounded("store")
+
+    def read(self) -> LeaseItem | None | Unknown:
+        answer = self._ask(
+            lambda: self._client.get_item(TableName=self._table, Key=self._key(LEASE_KEY), ConsistentRead=True)
+        )
+        if isinstance(answer, Unknown):
+            return answer
+        return self._item(answer.get("Item"))
+
+    def write(self, item: LeaseItem, *, only_if: Absent | Version) -> WriteOutcome:
+        if item.cluster != self._cluster:
+            raise ValueError(f"an item of cluster {item.cluster!r} for the store of {self._cluster!r}")
+        request = {"TableName": self._table, "Item": to_attributes(item), **_condition(only_if)}
+        try:
+            answer = self._ask(lambda: self._client.put_item(**request))
+        except _ConditionFailed as refused:
+            current = self._item(refused.current)
+            # Somebody's item stands there and we cannot read it: that is no ground to act on.
+            return current if isinstance(current, Unknown) else Refused(current)
+        return answer if isinstance(answer, Unknown) else Landed()
+
+    def note(self, key: str, value: Mapping[str, str]) -> None | Unknown:
+        if key == LEASE_KEY:
+            raise ValueError("the lease is no side note")
+        attributes = {**self._key(key), "value": {"M": {name: {"S": text} for name, text in value.items()}}}
+        answer = self._ask(lambda: self._client.put_item(TableName=self._table, Item=attributes))
+        return answer if isinstance(answer, Unknown) else None
+
+    def notes(self, prefix: str) -> Mapping[str, Mapping[str, str]] | Unknown:
+        found: dict[str, Mapping[str, str]] = {}
+        request = self._notes_request(prefix)
+        while True:
+            page = self._ask(lambda request=request: self._client.query(**request))  # type: ignore[misc]
+            if isinstance(page, Unknown):
+                return page
+            for entry in page.get("Items", ()):
+                if entry[SORT_KEY]["S"] != LEASE_KEY:
+                    values = entry.get("value", {}).get("M", {})
+                    found[entry[SORT_KEY]["S"]] = {name: text["S"] for name, text in values.items()}
+            if "LastEvaluatedKey" not in page:
+                return found
+            request = {**request, "ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _notes_request(self, prefix: str) -> dict[str, Any]:
+        condition, names = "#cluster = :cluster", {"#cluster": PARTITION_KEY}
+        values = {":cluster": {"S": self._cluster}}
+        if prefix:  # DynamoDB refuses an empty string here
+            condition += " AND begins_with(#item, :prefix)"
+            names["#item"] = SORT_KEY
+            values[":prefix"] = {"S": prefix}
+        return {
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+        }
+
+    def _key(self, sort: str) -> dict[str, dict[str, str]]:
+        return {PARTITION_KEY: {"S": self._cluster}, SORT_KEY: {"S": sort}}
+
+    def _item(self, found: Attributes | None) -> LeaseItem | None | Unknown:
+        if not found:
+            return None
+        try:
+            return from_attributes(found)
+        except NotReadable as error:
+            return Unknown(f"table {self._table}, cluster {self._cluster}: {error}")
+
+    def _ask(self, call: Callable[[], T]) -> T | Unknown:
+        about = f"table {self._table}"
+        try:
+            return self._bounded.call(call, self._timeout_s)
+        except ClientError as error:
+            if aws.code_of(error) == "ConditionalCheckFailedException":
+                raise _ConditionFailed(error.response.get("Item")) from error  # type: ignore[call-overload]
+            return Unknown(aws.why(error, about=about))
+        except (BotoCoreError, GaveUp, OSError) as error:
+            return Unknown(aws.why(error, about=about))
+
+
+class _ConditionFailed(Exception):
+    def __init__(self, current: Attributes | None) -> None:
+        super().__init__("the condition did not hold")
+        self.current = current
+
+
+def _condition(only_if: Absent | Version) -> dict[str, Any]:
+    show = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    if isinstance(only_if, Absent):
+        names = {"#cluster": PARTITION_KEY}
+        return {**show, "ConditionExpression": "attribute_not_exists(#cluster)", "ExpressionAttributeNames": names}
+    return {
+        **show,
+        "ConditionExpression": "#epoch = :epoch AND #token = :token",
+        "ExpressionAttributeNames": {"#epoch": "epoch", "#token": "token"},
+        "ExpressionAttributeValues": {":epoch": {"N": repr(only_if.epoch)}, ":token": {"S": only_if.token}},
+    }
