@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from typing import Any, NoReturn
 
 import click
 
-from ec2_lab.control import HOST_VERBS, call
 from ec2_lab.errors import LabError
 from ec2_lab.model import LabPaths
 
@@ -40,6 +40,13 @@ def fail(error: LabError) -> NoReturn:
 def say(line: str) -> None:
     """Our own words: never on standard output."""
     click.echo(line, err=True)
+
+
+def call(paths: LabPaths, path: str, order: dict[str, object] | None = None) -> Any:
+    """Ask the running lab (control.call)."""
+    from ec2_lab import control
+
+    return control.call(paths, path, order)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -106,6 +113,9 @@ def history(paths: LabPaths, count: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
+    for entry in found:
+        moment = time.localtime(entry["at"])
+        entry["at"] = time.strftime("%H:%M:%S", moment) + f"{entry['at'] % 1:.3f}"[1:]
     _table(found, ("at", "who", "caller", "service", "action", "code", "took_ms"))
 
 
@@ -190,7 +200,7 @@ def api(paths: LabPaths, state: str) -> None:
     call(paths, "/fault", {"verb": "api", "reachable": state == "up"})
 
 
-_MEANINGS = {
+_MEANINGS = {  # the keys are control.HOST_VERBS
     "crash": "Power loss: what is not on the disk is lost.",
     "start": "Give HOST power again; succeeds when it runs.",
     "pause": "Stop the machine in the middle of whatever it does.",
@@ -207,5 +217,5 @@ def _host_verb(verb: str) -> None:
         call(paths, "/fault", {"verb": verb, "host": host})
 
 
-for _verb in HOST_VERBS:
+for _verb in _MEANINGS:
     _host_verb(_verb)
