@@ -147,7 +147,10 @@ def _dress(root: Path) -> None:
     hint = "the bootstrapped root lacks a program; look at packages/base.txt"
     run(["chroot", str(root), "useradd", "--create-home", "--shell", "/bin/bash", "admin"], hint=hint)
     run(["systemctl", f"--root={root}", "mask", *MASKED_UNITS], hint=hint)
-    run(["systemctl", f"--root={root}", "enable", "ssh-host-key.service"], hint=hint)
+    run(
+        ["systemctl", f"--root={root}", "enable", "ssh-host-key.service", "kernel-settings.service"],
+        hint=hint,
+    )
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
     (root / "etc/machine-id").write_text("")

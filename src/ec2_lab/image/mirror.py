@@ -41,7 +41,7 @@ def debian_sources() -> list[str]:
     if not sources:
         raise MachineMissing(
             f"no Debian mirror for {own} in this machine's apt sources",
-            hint="hosts are built from the mirror this Debian machine uses; add one to /etc/apt/sources.list.d",
+            hint="hosts are built from this Debian machine's own mirror; add one to /etc/apt/sources.list.d",
         )
     if not KEYRING.is_file():
         raise MachineMissing(f"no keyring at {KEYRING}", hint="apt-get install debian-archive-keyring")
