@@ -1,0 +1,241 @@
+"""The named facts that `rules` is made of. Each reads one snapshot and is true or false.
+
+Where a field is Unknown, each fact takes the side that cannot lose data, and says so.
+"""
+
+from __future__ import annotations
+
+from failover_agent.core.election import Candidate, Verdict, elect, unfit
+from failover_agent.core.model import LeaseSeen, NodeReport, Server, ServerState, Unknown
+from failover_agent.core.rejoin import Way, choose_way
+from failover_agent.core.snapshot import Snapshot
+from failover_agent.core.suspicion import free_since, is_expired, is_free
+
+GIVE_UP_AFTER_STARTS = 3  # failed starts or promotions in a row before others get the lease
+
+
+def slept_longer_than_the_lease(s: Snapshot) -> bool:
+    return s.slept_s > s.timings.ttl_s
+
+
+def the_lease_is_mine(s: Snapshot) -> bool:
+    return s.mine is not None and s.now < s.mine.valid_until
+
+
+def the_lease_is_not_mine(s: Snapshot) -> bool:
+    return not the_lease_is_mine(s)
+
+
+def i_might_be_writing(s: Snapshot) -> bool:
+    """Unknown counts, unless the last look found a standby and only we could have promoted it."""
+    if isinstance(s.server, Server):
+        return _may_write(s.server)
+    if s.server_before is None:
+        return (
+            s.blind_s >= s.timings.ttl_s
+        )  # a fresh agent's first look may be slow; the gate is shut meanwhile
+    return _may_write(s.server_before)
+
+
+def _may_write(server: Server) -> bool:
+    starts_as_primary = server.state is ServerState.STARTING and not server.standby_signal
+    return server.state is ServerState.PRIMARY or starts_as_primary
+
+
+def something_of_a_primary_is_left(s: Snapshot) -> bool:
+    return s.vips_bound or s.serving_epoch != 0
+
+
+def postgres_does_not_answer(s: Snapshot) -> bool:
+    return isinstance(s.server, Unknown)
+
+
+def i_am_primary(s: Snapshot) -> bool:
+    return s.state() is ServerState.PRIMARY
+
+
+def i_am_a_standby(s: Snapshot) -> bool:
+    return s.state() is ServerState.STANDBY
+
+
+def i_am_stopped(s: Snapshot) -> bool:
+    return s.state() is ServerState.STOPPED
+
+
+def i_have_no_data(s: Snapshot) -> bool:
+    return s.state() is ServerState.ABSENT
+
+
+def nothing_runs_here(s: Snapshot) -> bool:
+    return i_am_stopped(s) or i_have_no_data(s)
+
+
+def nobody_is_served_here(s: Snapshot) -> bool:
+    return i_am_stopped(s) or i_am_a_standby(s)
+
+
+def i_was_primary_in_this_epoch(s: Snapshot) -> bool:
+    return s.mine is not None and s.mine.was_primary
+
+
+def a_job_runs(s: Snapshot) -> bool:
+    return s.job != ""
+
+
+def i_rest_after_a_failure(s: Snapshot) -> bool:
+    return s.resting
+
+
+def starts_keep_failing(s: Snapshot) -> bool:
+    return s.failed_starts >= GIVE_UP_AFTER_STARTS
+
+
+def my_data_is_foreign(s: Snapshot) -> bool:
+    return isinstance(s.lease, LeaseSeen) and isinstance(s.server, Server) and _foreign(s.server, s.lease)
+
+
+def _foreign(server: Server, lease: LeaseSeen) -> bool:
+    ours, theirs = server.system_identifier, lease.item.system_identifier
+    return bool(ours and theirs) and ours != theirs
+
+
+def there_is_no_lease_item(s: Snapshot) -> bool:
+    return s.lease is None
+
+
+def the_store_is_silent(s: Snapshot) -> bool:
+    return isinstance(s.lease, Unknown)
+
+
+def i_may_bootstrap(s: Snapshot) -> bool:
+    return s.bootstrap_token and i_have_no_data(s)
+
+
+def everybody_has_no_data(s: Snapshot) -> bool:
+    """Silence is not emptiness: a node that does not answer may hold the data (L6)."""
+    return not missing_for_bootstrap(s)
+
+
+def missing_for_bootstrap(s: Snapshot) -> list[str]:
+    """The members that have not said that they are empty."""
+    return [m.name for m in s.others if not _says_it_is_empty(s.report_of(m.name))]
+
+
+def _says_it_is_empty(report: NodeReport | None) -> bool:
+    server = report.server if report else None
+    return isinstance(server, Server) and server.state is ServerState.ABSENT
+
+
+def somebody_has_data(s: Snapshot) -> bool:
+    servers = [s.server, *(r.server for r in s.fresh())]
+    return any(isinstance(x, Server) and x.state is not ServerState.ABSENT for x in servers)
+
+
+def i_am_first_by_name(s: Snapshot) -> bool:
+    return all(s.me.name < m.name for m in s.others)
+
+
+def initdb_is_not_done(s: Snapshot) -> bool:
+    """As far as the lease item says."""
+    item = s.mine.item if s.mine else (s.lease.item if isinstance(s.lease, LeaseSeen) else None)
+    return item is not None and not item.system_identifier
+
+
+def i_am_claiming(s: Snapshot) -> bool:
+    return s.claiming
+
+
+def the_lease_is_free_for_me(s: Snapshot) -> bool:
+    return isinstance(s.lease, LeaseSeen) and is_free(s.lease, s.me.name, s.now)
+
+
+def nobody_lives_by_the_lease(s: Snapshot) -> bool:
+    """Expired, released to anybody, or held by an earlier life of this agent: nobody to wait for."""
+    if not isinstance(s.lease, LeaseSeen):
+        return False
+    holder = s.lease.item.holder
+    if holder is not None and holder.name == s.me.name and holder.instance_id == s.me.instance_id:
+        return True
+    return is_free(s.lease, s.me.name, s.now)
+
+
+def it_was_offered_to_me(s: Snapshot) -> bool:
+    item = s.lease.item if isinstance(s.lease, LeaseSeen) else None
+    return item is not None and item.holder is None and item.offered_to == s.me.name
+
+
+def i_am_the_choice(s: Snapshot) -> bool:
+    """Offered to me by name by a holder that looked at my WAL; otherwise the best of all who can tell."""
+    if not isinstance(s.lease, LeaseSeen):
+        return False
+    if it_was_offered_to_me(s) and not is_expired(s.lease, s.now):
+        return not unfit(_myself(s), s.lease.item, s.lag_limit_bytes)
+    return verdict(s).winner == s.me.name and not unheard(s)
+
+
+def verdict(s: Snapshot) -> Verdict:
+    """The election among me and those who answer."""
+    assert isinstance(s.lease, LeaseSeen), "asked only where a lease was seen"
+    others = [_candidate(r) for r in s.fresh()]
+    az = next((m.az for m in (s.me, *s.others) if m.name == _last_holder(s)), "")
+    return elect([_myself(s), *others], s.lease.item, s.lag_limit_bytes, az)
+
+
+def unheard(s: Snapshot) -> list[str]:
+    """Members still worth a short wait: silent, not the lost holder, and the lease free for under a poll."""
+    assert isinstance(s.lease, LeaseSeen), "asked only where a lease was seen"
+    if s.now >= free_since(s.lease, s.me.name) + s.timings.poll_s:
+        return []
+    return [m.name for m in s.others if m.name != _last_holder(s) and s.report_of(m.name) is None]
+
+
+def _last_holder(s: Snapshot) -> str:
+    item = s.lease.item if isinstance(s.lease, LeaseSeen) else None
+    return item.holder.name if item and item.holder else ""
+
+
+def _myself(s: Snapshot) -> Candidate:
+    return Candidate(s.me.name, s.me.az, s.server, s.priority, s.nofailover, s.reaches_ec2)
+
+
+def _candidate(r: NodeReport) -> Candidate:
+    return Candidate(r.name, r.az, r.server, r.priority, r.nofailover, r.reaches_ec2)
+
+
+def serving_holder(s: Snapshot) -> NodeReport | None:
+    """Another node that holds the lease, says so itself, and is primary."""
+    holder = _last_holder(s)
+    report = s.report_of(holder) if holder and holder != s.me.name else None
+    if report is None or not report.holds_lease or not isinstance(report.server, Server):
+        return None
+    return report if report.server.state is ServerState.PRIMARY else None
+
+
+def another_node_serves(s: Snapshot) -> bool:
+    return serving_holder(s) is not None
+
+
+def my_wal_has_diverged(s: Snapshot) -> bool:
+    holder = serving_holder(s)
+    if holder is None or not isinstance(s.server, Server) or not isinstance(holder.server, Server):
+        return False
+    if s.server.streaming and s.server.upstream == holder.name:
+        return False  # PostgreSQL itself refuses to stream over a fork
+    return choose_way(s.server, s.server.received_lsn, holder.server) is Way.REWIND
+
+
+def i_follow_somebody_else(s: Snapshot) -> bool:
+    holder = serving_holder(s)
+    return holder is not None and isinstance(s.server, Server) and s.server.upstream != holder.name
+
+
+def i_do_not_stream(s: Snapshot) -> bool:
+    return isinstance(s.server, Server) and not s.server.streaming
+
+
+def a_rewind_was_interrupted(s: Snapshot) -> bool:
+    return s.half_rewound
+
+
+def a_switchover_was_ordered(s: Snapshot) -> bool:
+    return s.order is not None

@@ -1,0 +1,323 @@
+"""What this node does next.
+
+Everything that can change a node's course is in this file; nothing here touches the
+world. Rules are tried from the top and the first that holds wins, so a rule may rely on
+every rule above it having failed.
+
+Invariant: no rule below `fence` can be reached by a node that might be writing without a
+lease it can prove, and only rules that name `the_lease_is_mine` promote, start a primary
+or serve. tests/unit/core/test_rules_exhaustive.py enumerates this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from failover_agent.core import facts as f
+from failover_agent.core.model import LeaseSeen
+from failover_agent.core.snapshot import (
+    Action,
+    Claim,
+    Clone,
+    DropBeliefs,
+    Follow,
+    Init,
+    PublishIdentity,
+    RecoverPrimary,
+    Release,
+    Rewind,
+    Serve,
+    ShutGate,
+    Snapshot,
+    StartStandby,
+    StopPostgres,
+    SwitchOver,
+    TakeOver,
+    UnbindVips,
+)
+
+Fact = Callable[[Snapshot], bool]
+
+
+def _nothing(_: Snapshot) -> tuple[Action, ...]:
+    return ()
+
+
+def _do(*actions: Action) -> Callable[[Snapshot], tuple[Action, ...]]:
+    return lambda _: actions
+
+
+def _silent(_: Snapshot) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    when: tuple[Fact, ...]
+    because: str
+    then: Callable[[Snapshot], tuple[Action, ...]] = _nothing
+    detail: Callable[[Snapshot], str] = _silent
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    rule: str
+    actions: tuple[Action, ...]
+    because: str
+
+
+def _holder(s: Snapshot) -> str:
+    report = f.serving_holder(s)
+    assert report is not None, "asked only under another_node_serves"
+    return report.name
+
+
+def _epoch(s: Snapshot) -> int:
+    assert s.mine is not None, "asked only under the_lease_is_mine"
+    return s.mine.epoch
+
+
+def _claim(s: Snapshot) -> tuple[Action, ...]:
+    return (Claim(s.lease if isinstance(s.lease, LeaseSeen) else None),)
+
+
+def _switch_over(s: Snapshot) -> tuple[Action, ...]:
+    assert s.order is not None, "asked only under a_switchover_was_ordered"
+    return (SwitchOver(s.order),)
+
+
+def _who_is_missing(s: Snapshot) -> str:
+    return "waiting for " + ", ".join(f.missing_for_bootstrap(s) or [min(m.name for m in s.others)])
+
+
+def _why_not_me(s: Snapshot) -> str:
+    chosen = f.verdict(s)
+    waits = [f"waiting a moment for {name}" for name in f.unheard(s)]
+    return "; ".join([*waits, *(f"{name}: {why}" for name, why in chosen.why_not)])
+
+
+SHUT_OUT = (ShutGate(), UnbindVips())
+
+RULES = (
+    Rule(
+        "woke",
+        when=(f.slept_longer_than_the_lease,),
+        then=_do(DropBeliefs()),
+        because="this process slept longer than a lease lasts and believes nothing it knew",
+    ),
+    Rule(
+        "fence",
+        when=(f.the_lease_is_not_mine, f.i_might_be_writing),
+        then=_do(*SHUT_OUT, StopPostgres()),
+        because="PostgreSQL here may accept writes and I cannot prove that I hold the lease",
+    ),
+    Rule(
+        "tidy",
+        when=(f.the_lease_is_not_mine, f.something_of_a_primary_is_left),
+        then=_do(*SHUT_OUT),
+        because="I do not hold the lease and still had an open gate or a virtual address",
+    ),
+    Rule("busy", when=(f.a_job_runs,), because="a long job runs here", detail=lambda s: s.job),
+    Rule(
+        "blind",
+        when=(f.the_lease_is_not_mine, f.postgres_does_not_answer),
+        because="PostgreSQL does not tell its state; the gate is shut",
+    ),
+    Rule(
+        "foreign-data",
+        when=(f.the_lease_is_not_mine, f.my_data_is_foreign),
+        because="the data directory belongs to another cluster than the lease; hands off",
+    ),
+    # The lease is mine.
+    Rule(
+        "rest-holding",
+        when=(f.the_lease_is_mine, f.nothing_runs_here, f.i_rest_after_a_failure),
+        because="the lease is mine and a job failed a moment ago; trying again shortly",
+    ),
+    Rule(
+        "init",
+        when=(f.the_lease_is_mine, f.i_may_bootstrap, f.initdb_is_not_done),
+        then=_do(Init()),
+        because="I hold the first lease of a new cluster and nobody has data",
+    ),
+    Rule(
+        "lost-data",
+        when=(f.the_lease_is_mine, f.i_have_no_data),
+        then=_do(Release("")),
+        because="I hold the lease and my data directory is gone; another node may have it",
+    ),
+    Rule(
+        "give-up",
+        when=(
+            f.the_lease_is_mine,
+            f.nobody_is_served_here,
+            f.starts_keep_failing,
+        ),
+        then=_do(*SHUT_OUT, Release("")),
+        because="PostgreSQL neither starts nor promotes here any more; the lease is free for another node",
+    ),
+    Rule(
+        "recover",
+        when=(f.the_lease_is_mine, f.i_am_stopped, f.i_was_primary_in_this_epoch),
+        then=_do(RecoverPrimary()),
+        because="PostgreSQL died here while I held the lease",
+    ),
+    Rule(
+        "start-to-promote",
+        when=(f.the_lease_is_mine, f.i_am_stopped),
+        then=_do(StartStandby("")),
+        because="the lease is mine and PostgreSQL is stopped; it starts in recovery and is promoted then",
+    ),
+    Rule(
+        "promote",
+        when=(f.the_lease_is_mine, f.i_am_a_standby),
+        then=lambda s: (TakeOver(_epoch(s)),),
+        because="the lease is mine and PostgreSQL here is still a standby",
+    ),
+    Rule(
+        "publish",
+        when=(f.the_lease_is_mine, f.i_am_primary, f.initdb_is_not_done),
+        then=_do(PublishIdentity()),
+        because="the lease item must name the new system before anybody writes to it",
+    ),
+    Rule(
+        "switchover",
+        when=(f.the_lease_is_mine, f.i_am_primary, f.a_switchover_was_ordered),
+        then=_switch_over,
+        because="a person ordered a switchover",
+    ),
+    Rule(
+        "serve",
+        when=(f.the_lease_is_mine, f.i_am_primary),
+        then=lambda s: (Serve(_epoch(s)),),
+        because="I am primary and the lease is mine",
+    ),
+    Rule(
+        "hold-lease",
+        when=(f.the_lease_is_mine,),
+        because="the lease is mine; waiting for PostgreSQL to show what it is",
+    ),
+    # The lease is not mine; nothing here can write.
+    Rule(
+        "claiming",
+        when=(f.i_am_claiming,),
+        because="a claim was sent and its fate is not known yet",
+    ),
+    Rule(
+        "bootstrap",
+        when=(f.there_is_no_lease_item, f.i_may_bootstrap, f.everybody_has_no_data, f.i_am_first_by_name),
+        then=_claim,
+        because="a new cluster: there is a bootstrap token, no lease, and no data on any member",
+    ),
+    Rule(
+        "bootstrap-wait",
+        when=(f.there_is_no_lease_item, f.i_may_bootstrap, lambda s: not f.somebody_has_data(s)),
+        because="a new cluster waits until every member has said that it is empty; the first by name begins",
+        detail=_who_is_missing,
+    ),
+    Rule(
+        "lease-missing",
+        when=(f.there_is_no_lease_item,),
+        because="ALARM: the store has no lease item for this cluster; nothing is touched",
+    ),
+    Rule(
+        "store-silent",
+        when=(f.the_store_is_silent,),
+        because="the store does not answer; silence is no free lease",
+        detail=lambda s: getattr(s.lease, "why", ""),
+    ),
+    Rule(
+        "bootstrap-again",
+        when=(
+            f.initdb_is_not_done,
+            f.i_may_bootstrap,
+            f.the_lease_is_free_for_me,
+            f.everybody_has_no_data,
+            f.i_am_first_by_name,
+        ),
+        then=_claim,
+        because="the node that began the new cluster is gone, and no member has data",
+    ),
+    Rule(
+        "claim",
+        when=(f.the_lease_is_free_for_me, f.i_am_a_standby, f.i_am_the_choice),
+        then=_claim,
+        because="the lease is free and nobody who answers has more WAL than I have",
+    ),
+    Rule(
+        "not-me",
+        when=(f.the_lease_is_free_for_me, f.i_am_a_standby),
+        because="the lease is free and I am not the one to claim it",
+        detail=_why_not_me,
+    ),
+    Rule(
+        "rest",
+        when=(f.i_rest_after_a_failure,),
+        because="a job failed a moment ago; trying again shortly",
+    ),
+    Rule(
+        "clone-again",
+        when=(f.a_rewind_was_interrupted, f.another_node_serves),
+        then=lambda s: (Clone(_holder(s), over_existing=True),),
+        because="a rewind did not end here; the data directory is set aside and cloned anew",
+    ),
+    Rule(
+        "half-rewound",
+        when=(f.a_rewind_was_interrupted,),
+        because="a rewind did not end here; waiting for a primary to clone from",
+    ),
+    Rule(
+        "clone",
+        when=(f.i_have_no_data, f.another_node_serves),
+        then=lambda s: (Clone(_holder(s), over_existing=False),),
+        because="I have no data and another node serves",
+    ),
+    Rule(
+        "no-data",
+        when=(f.i_have_no_data,),
+        because="I have no data; waiting for a primary to clone from",
+    ),
+    Rule(
+        "rewind",
+        when=(f.another_node_serves, f.my_wal_has_diverged),
+        then=lambda s: (Rewind(_holder(s)),),
+        because="my WAL goes beyond the point where the primary's timeline began",
+    ),
+    Rule(
+        "return",
+        when=(f.i_am_stopped, f.another_node_serves),
+        then=lambda s: (StartStandby(_holder(s)),),
+        because="another node serves and my WAL fits under it",
+    ),
+    Rule(
+        "stand-ready",
+        when=(f.i_am_stopped, f.nobody_lives_by_the_lease),
+        then=_do(StartStandby("")),
+        because="nobody serves; in recovery I can be chosen",
+    ),
+    Rule(
+        "follow",
+        when=(f.i_am_a_standby, f.another_node_serves, f.i_follow_somebody_else),
+        then=lambda s: (Follow(_holder(s)),),
+        because="another node serves and I follow somebody else",
+    ),
+    Rule(
+        "connecting",
+        when=(f.i_am_a_standby, f.another_node_serves, f.i_do_not_stream),
+        because="I follow the primary and do not stream yet",
+    ),
+    Rule("following", when=(f.i_am_a_standby, f.another_node_serves), because="I stream from the primary"),
+    Rule("hold", when=(), because="nothing to change"),
+)
+
+
+def decide(seen: Snapshot) -> Decision:
+    """Choose the next step. Same snapshot, same decision, on every node."""
+    for rule in RULES:
+        if all(fact(seen) for fact in rule.when):
+            detail = rule.detail(seen)
+            because = f"{rule.because}: {detail}" if detail else rule.because
+            return Decision(rule.name, rule.then(seen), because)
+    raise AssertionError("the last rule must hold for every snapshot")

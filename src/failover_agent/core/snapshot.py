@@ -1,0 +1,183 @@
+"""What one decision looks at, and what it may ask for. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from failover_agent.core.model import (
+    Heard,
+    LeaseItem,
+    LeaseSeen,
+    Member,
+    NodeReport,
+    Server,
+    ServerState,
+    Timings,
+    Unknown,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """The lease as its holder knows it."""
+
+    item: LeaseItem  # as it last landed
+    valid_until: float  # exclusive; margin already taken off (L3)
+    was_primary: bool  # this node was seen as primary in this very epoch
+
+    @property
+    def epoch(self) -> int:
+        return self.item.epoch
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchoverOrder:
+    """A person asked this holder to hand over; `to` is empty for the best standby."""
+
+    number: int
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything one decision may look at. Built by shell.observe, read by rules."""
+
+    now: float
+    me: Member
+    others: tuple[Member, ...]
+    timings: Timings
+    lag_limit_bytes: int
+    server: Server | Unknown
+    lease: LeaseSeen | Unknown | None  # None: the store says that there is no item
+    mine: Mine | None = None
+    heard: tuple[Heard, ...] = ()
+    slept_s: float = 0.0  # since the end of the last round, waits that were meant taken off
+    server_before: Server | None = None  # the last look that found an answer
+    blind_s: float = 0.0  # for how long `server` has been Unknown
+    claiming: bool = False  # a claim was sent and its fate is not known yet
+    serving_epoch: int = 0  # the gate is kept open for this epoch; 0: shut
+    vips_bound: bool = False  # some virtual address is on this node
+    job: str = ""  # the long job that runs
+    resting: bool = False  # a job failed a moment ago
+    failed_starts: int = 0  # starts or promotions, in a row
+    bootstrap_token: bool = False
+    half_rewound: bool = False  # a rewind began and did not end (N5)
+    order: SwitchoverOrder | None = None
+    nofailover: bool = False
+    priority: int = 0
+    reaches_ec2: bool = False
+
+    def but(self, **changes: object) -> Snapshot:
+        """The same moment, differing only as stated."""
+        return replace(self, **changes)  # type: ignore[arg-type]  # names are checked by replace itself
+
+    def fresh(self) -> Iterator[NodeReport]:
+        """What other nodes said lately enough to count."""
+        return (h.report for h in self.heard if self.now - h.at <= self.timings.suspect_after_s)
+
+    def report_of(self, name: str) -> NodeReport | None:
+        return next((r for r in self.fresh() if r.name == name), None)
+
+    def state(self) -> ServerState | None:
+        """None: unknown."""
+        return self.server.state if isinstance(self.server, Server) else None
+
+
+@dataclass(frozen=True, slots=True)
+class DropBeliefs:
+    """Shut the gate, then forget the lease, the peers and every timer (N7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShutGate: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UnbindVips: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StopPostgres: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Take the lease under the condition that it still stands as `seen`; None: that there is no item."""
+
+    seen: LeaseSeen | None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    offered_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Init: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverPrimary:
+    """The primary's process died: hand over to a node that has everything, else restart in place (N3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishIdentity:
+    """Renew at once, so that the lease item names the system before anybody writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchOver:
+    order: SwitchoverOrder
+
+
+@dataclass(frozen=True, slots=True)
+class StartStandby:
+    upstream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    upstream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    upstream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    upstream: str
+    over_existing: bool
+
+
+Action = (
+    DropBeliefs
+    | ShutGate
+    | UnbindVips
+    | StopPostgres
+    | Claim
+    | Release
+    | Init
+    | RecoverPrimary
+    | TakeOver
+    | Serve
+    | PublishIdentity
+    | SwitchOver
+    | StartStandby
+    | Follow
+    | Rewind
+    | Clone
+)

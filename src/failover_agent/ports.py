@@ -1,0 +1,194 @@
+"""What the shell asks of the world. Implementations live in `adapters`, one suite of
+contract tests per port runs over all of them.
+
+Every call is bounded in time by its implementation. A call that may change something is
+"look, change what differs, look again" and safe to repeat. Silence becomes `Unknown`,
+a foreseen refusal an `AgentError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from failover_agent.core.model import (
+    Absent,
+    Heard,
+    LeaseItem,
+    NodeReport,
+    Server,
+    Unknown,
+    Version,
+    WriteOutcome,
+)
+
+Progress = Callable[[str], None]
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Seconds on CLOCK_BOOTTIME."""
+
+    def wall(self) -> float:
+        """Seconds since 1970; for people and for the gate's absolute bound, never compared between nodes."""
+
+    def wait(self, wake: object, timeout_s: float) -> bool:
+        """Wait until the threading.Event `wake` is set or the time is over; True when it was set."""
+
+
+class LeaseStore(Protocol):
+    """One item per cluster that changes only under condition, and small notes beside it."""
+
+    def read(self) -> LeaseItem | None | Unknown:
+        """A consistent read. None: the store says that there is no item (an alarm, L6)."""
+
+    def write(self, item: LeaseItem, *, only_if: Absent | Version) -> WriteOutcome:
+        """Replace the item if the condition holds, atomically. One attempt, no retry (L3, R1).
+
+        `Unknown` means that it may have landed, now or later.
+        """
+
+    def note(self, key: str, value: Mapping[str, str]) -> None | Unknown:
+        """Unconditional side note, e.g. `member#db1`, `history#7`. Last writer wins."""
+
+    def notes(self, prefix: str) -> Mapping[str, Mapping[str, str]] | Unknown: ...
+
+
+class Gate(Protocol):
+    """The kernel's say over who may talk to PostgreSQL (G1 to G5)."""
+
+    def open_until(self, deadline: float) -> None:
+        """Let traffic pass until `deadline` (CLOCK_BOOTTIME), then never again by itself.
+
+        Raises GateFailed when the kernel did not take it; the gate is then shut or as before,
+        never open longer.
+        """
+
+    def shut(self) -> None:
+        """Shut at once. Raises GateFailed."""
+
+    def intact(self) -> bool:
+        """Whether our table stands in the kernel as we wrote it."""
+
+    def restore(self) -> None:
+        """Put the table back, shut (G5)."""
+
+    def watch(self, disturbed: Callable[[], None]) -> None:
+        """Call `disturbed` from a thread of the adapter whenever somebody else changes our table."""
+
+
+class Addresses(Protocol):
+    """Virtual addresses on this node (R1: bound before routed)."""
+
+    def bind(self, vip: str) -> None: ...
+
+    def unbind(self, vip: str) -> None: ...
+
+    def bound(self) -> frozenset[str]: ...
+
+
+class RouteTables(Protocol):
+    """The VPC's route tables. One attempt per call, no SDK retry (R1)."""
+
+    def targets(self, vip: str) -> Mapping[str, str] | Unknown:
+        """Route table id → interface id the VIP's /32 points to, "" where there is no route or a blackhole."""
+
+    def point(self, table_id: str, vip: str, interface_id: str) -> None | Unknown:
+        """Replace the route, or create it where there is none. Raises RouteDidNotMove when the API says no."""
+
+
+class Postgres(Protocol):
+    """The PostgreSQL of this node. It runs under its own systemd unit; only these calls start it (N1)."""
+
+    def observe(self) -> Server | Unknown:
+        """One look, bounded by a second. A server that runs and does not answer is Unknown, not stopped."""
+
+    def start_standby(self, upstream: str) -> None:
+        """Start in recovery, following node `upstream` (empty: nobody). Returns when it takes local connections."""
+
+    def start_primary(self) -> None:
+        """Start read-write (crash recovery included), then put standby.signal back (N1)."""
+
+    def follow(self, upstream: str) -> None:
+        """Point a running standby at another node, without a restart."""
+
+    def promote(self, timeout_s: float) -> int:
+        """Promote the running standby, put standby.signal back; returns the new timeline."""
+
+    def stop(self, timeout_s: float) -> None:
+        """Fast shutdown; escalates to `kill` after `timeout_s`. Nothing of PostgreSQL is left when it returns."""
+
+    def kill(self) -> None:
+        """Kill every process of the unit's cgroup (backends outlive a postmaster, N3) and see them gone."""
+
+    def checkpoint(self) -> None: ...
+
+    def wal_end(self) -> int | Unknown:
+        """End of the WAL on the disk of a stopped server, read from the segments themselves."""
+
+    def init(self, progress: Progress) -> None:
+        """initdb with checksums and wal_log_hints, the cluster's own roles; left stopped. Never over existing data."""
+
+    def clone(self, upstream: str, progress: Progress) -> None:
+        """pg_basebackup into a new directory that takes the data directory's place only when whole (N5)."""
+
+    def rewind(self, upstream: str, progress: Progress) -> None:
+        """pg_rewind against the running primary `upstream`; keeps a copy of the diverged WAL first (N5).
+
+        Raises PostgresFailed when it cannot be done (then `clone` is the way).
+        """
+
+    def on_death(self, died: Callable[[], None]) -> None:
+        """Call `died` from a thread of the adapter as soon as a running postmaster is gone."""
+
+
+class Peers(Protocol):
+    """The other nodes' agents."""
+
+    def reports(self) -> Mapping[str, Heard | Unknown]:
+        """What each other member said last; a silent one is Unknown."""
+
+    def ask(self, name: str) -> Heard | Unknown:
+        """Ask one node now; the answer is newer than this call."""
+
+    def ask_rejoin(self, name: str) -> bool | Unknown:
+        """Ask the lease holder `name` for the one slot for destructive steps, or to keep it (N5)."""
+
+    def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
+        """Pass a person's order on to the lease holder `name`; its answer, see `Agent.request_switchover`."""
+
+    def wake(self, name: str) -> None:
+        """Tell a node that the lease changed. A courtesy without authority; errors are swallowed."""
+
+    def publish(self, report: NodeReport) -> None:
+        """What we answer when asked."""
+
+
+class Notebook(Protocol):
+    """Small notes on this node. One in run_dir (gone after a reboot), one in state_dir (survives it)."""
+
+    def load(self, key: str) -> Mapping[str, object] | None:
+        """What `save` was last given (JSON values); None when there is none or it cannot be read whole."""
+
+    def save(self, key: str, value: Mapping[str, object]) -> None:
+        """Replace the note atomically and durably before returning. Raises AgentError."""
+
+    def forget(self, key: str) -> None:
+        """Remove the note if it is there, durably."""
+
+
+class BootstrapToken(Protocol):
+    """The playbook's one-time leave to run initdb (L6)."""
+
+    def present(self) -> bool: ...
+
+    def spend(self) -> None:
+        """Remove it; nothing happens when it is gone already."""
+
+
+class Supervisor(Protocol):
+    """systemd, which restarts us when we stop telling it that we live."""
+
+    def ready(self, status: str) -> None: ...
+
+    def alive(self, status: str) -> None: ...

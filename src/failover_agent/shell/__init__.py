@@ -1,0 +1,1 @@
+"""The order of effects: observe, decide, execute, keep the lease."""

@@ -1,0 +1,69 @@
+"""What the agent says: one event per change of decision, and the phases of a takeover.
+
+Every line is `key=value`; an incident can be read from them alone. Phases carry the wall
+clock so that the journals of several nodes make one timeline.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import structlog
+
+from failover_agent.core.rules import Decision
+
+Sink = Callable[[str, dict[str, object]], None]
+
+
+def to_stdout() -> None:
+    """Send every event to standard output as key=value, where journald picks it up."""
+    structlog.configure(
+        processors=[structlog.processors.LogfmtRenderer(key_order=["event"], bool_as_flag=False)],
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _structlog_sink(event: str, values: dict[str, object]) -> None:
+    structlog.get_logger().info(event, **values)
+
+
+class Journal:
+    """Says each thing once: repeats of a decision or of a trouble are left out until it changes."""
+
+    def __init__(self, wall: Callable[[], float], sink: Sink = _structlog_sink) -> None:
+        self._wall = wall
+        self._sink = sink
+        self._said: dict[str, object] = {}
+
+    def event(self, event: str, **values: object) -> None:
+        self._sink(event, values)
+
+    def phase(self, name: str, epoch: int) -> None:
+        """`suspected`, `claimed`, `promoted`, `routed` or `opened`, at this moment."""
+        self._sink("phase", {"name": name, "epoch": epoch, "at": round(self._wall(), 4)})
+
+    def decision(self, decision: Decision, epoch: int) -> None:
+        """Say a decision when it differs from the last one."""
+        values: dict[str, object] = {"rule": decision.rule, "epoch": epoch, "because": decision.because}
+        self.once("decision", **values)
+
+    def once(self, event: str, **values: object) -> None:
+        """Say it unless it is what was said last under this event name."""
+        if self._said.get(event) != values:
+            self._said[event] = values
+            self._sink(event, values)
+
+    def trouble(self, where: str, why: object) -> None:
+        """Something foreseen went wrong at `where`; said again only when the reason changes."""
+        key = f"trouble {where}"
+        text = str(why).replace("\nHINT: ", "; hint: ")
+        if self._said.get(key) != text:
+            self._said[key] = text
+            self._sink("trouble", {"where": where, "why": text})
+
+    def fine(self, where: str) -> None:
+        """`where` works (again)."""
+        if self._said.pop(f"trouble {where}", None) is not None:
+            self._sink("fine", {"where": where})
