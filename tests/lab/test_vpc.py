@@ -9,7 +9,22 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from vpc_world import (
+
+from ec2_lab.errors import CommandFailed
+from ec2_lab.model import (
+    API_ADDRESS,
+    DYNAMODB_ADDRESS,
+    METADATA_ADDRESS,
+    Direction,
+    LabPaths,
+    Network,
+    Route,
+    SecurityGroup,
+    TargetKind,
+)
+from ec2_lab.vpc import Vpc, namespace, sweep
+
+from .vpc_world import (
     ADDRESSES,
     EVERYWHERE,
     GROUPS,
@@ -28,19 +43,6 @@ from vpc_world import (
     with_interface,
     with_routes,
 )
-
-from ec2_lab.model import (
-    API_ADDRESS,
-    DYNAMODB_ADDRESS,
-    METADATA_ADDRESS,
-    Direction,
-    LabPaths,
-    Network,
-    Route,
-    SecurityGroup,
-    TargetKind,
-)
-from ec2_lab.vpc import Vpc, namespace, sweep
 
 pytestmark = [
     pytest.mark.lab,
@@ -274,6 +276,29 @@ def test_silence_lasts_until_the_machine_is_plugged_again(world: World) -> None:
     world["db2"].close()
     world.plug("db2")
     assert world["app1"].ask(DB2) == f"db2 {APP1}"
+
+
+def test_a_silenced_interface_wakes_with_its_connections(world: World) -> None:
+    with world["app1"].dial(DB1) as connection:
+        connection.recv(100)
+        world.vpc.silence(eni("db1"))
+        assert echo(connection, "one ") == "silence"
+
+        world.vpc.wake(eni("db1"))
+        connection.settimeout(5)  # the retransmission's turn comes later and later
+        assert echo(connection, "two ").startswith("one ")
+
+
+def test_a_change_that_stopped_half_way_is_repaired_by_the_next(vip_hosts: World) -> None:
+    vip_hosts.apply(overlay(("rtb-a", to("db1"))))
+    nonsense = Route("300.0.0.0/8", TargetKind.BLACKHOLE)
+    with pytest.raises(CommandFailed):
+        vip_hosts.apply(overlay(("rtb-a", nonsense), ("rtb-a", to("db2"))))
+
+    vip_hosts.apply(overlay(("rtb-a", to("db2"))))
+
+    assert vip_hosts["app1"].ask(VIP) == f"db2 {APP1}"
+    assert vip_hosts["db1"].ask(API_ADDRESS, 80) == f"internet {NAT_PUBLIC}"
 
 
 def test_the_api_can_be_out_of_reach(world: World) -> None:

@@ -50,7 +50,7 @@ class Vpc:
         self._faults = rules.Faults()
         self._numbers = routing.Numbers()
         self._planned: routing.Plan | None = routing.EMPTY  # None: nobody knows
-        self._ruleset = ""
+        self._judged: object = None  # what the security groups in the kernel were made from
         self._services: frozenset[str] = frozenset()
         self._internet = namespace.Room(paths.internet_netns)
         self._router = namespace.Room(paths.router_netns)
@@ -79,7 +79,7 @@ class Vpc:
         """
         with self._lock:
             netns = self._paths.host_netns(interface.instance_id)
-            self._unsilence(interface.eni_id)
+            self.wake(interface.eni_id)
             if self._plugged.get(interface.eni_id) == netns and namespace.inhabited(netns):
                 return netns
             if namespace.exists(netns) and namespace.inhabited(netns):
@@ -111,10 +111,12 @@ class Vpc:
             self._faults.silenced.add(link(eni_id))
             self._elements("add", silenced=rules.quoted([link(eni_id)]))
 
-    def _unsilence(self, eni_id: str) -> None:
-        if link(eni_id) in self._faults.silenced:
-            self._faults.silenced.discard(link(eni_id))
-            self._elements("delete", silenced=rules.quoted([link(eni_id)]))
+    def wake(self, eni_id: str) -> None:
+        """Undo `silence`; `plug` does so, too."""
+        with self._lock:
+            if link(eni_id) in self._faults.silenced:
+                self._elements("delete", silenced=rules.quoted([link(eni_id)]))
+                self._faults.silenced.discard(link(eni_id))
 
     def unplug(self, eni_id: str) -> None:
         """Remove cable and namespace; routes to the interface become blackholes first."""
@@ -134,11 +136,11 @@ class Vpc:
 
     def _settle(self) -> None:
         """Bring the kernel from what it was last told to what the network and the cables ask for."""
-        wanted = routing.plan(self._network, frozenset(self._plugged), self._numbers)
-        ruleset = rules.ruleset(self._network, rules.Faults())
-        if ruleset != self._ruleset:
+        judged = (self._network.groups, self._network.interfaces)
+        if judged != self._judged:
             self._router.nft(rules.ruleset(self._network, self._faults))
-            self._ruleset = ruleset
+            self._judged = judged
+        wanted = routing.plan(self._network, frozenset(self._plugged), self._numbers)
         if wanted != self._planned:
             self._route(wanted)
         self._answer_services()
