@@ -1,0 +1,205 @@
+"""The agent of one node: its threads, and what others may ask of it.
+
+Rounds are plain methods (`loop.round`, `keeper.round`, `router.round`); the threads here
+only call them, so a simulation can call the very same on one thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from failover_agent.core.model import NodeReport, Server, ServerState, Unknown
+from failover_agent.errors import AgentError
+from failover_agent.shell.body import Body, Ports, Settings, make_body
+from failover_agent.shell.journal import Journal
+from failover_agent.shell.loop import Loop
+from failover_agent.shell.observe import Observer
+from failover_agent.shell.routes import Router
+from failover_agent.shell.status import cluster_status
+from failover_agent.shell.threads import Threads, Workers
+
+__all__ = ["Agent", "Ports", "Settings"]
+
+ORDER_S = 60.0  # a switchover is given up when it has not begun and ended here within this
+TARGET_SERVES_S = 30.0  # and its target must serve within this
+ASK_S = 0.02  # between two questions to the target
+SLOT_S = 30.0  # a rejoining node that does not renew its slot loses it
+
+
+class Agent:
+    def __init__(
+        self,
+        ports: Ports,
+        settings: Settings,
+        fresh_token: Callable[[], str],
+        *,
+        workers: Workers | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        workers = workers or Threads()
+        journal = journal or Journal(ports.clock.wall)
+        self.body: Body = make_body(ports, settings, fresh_token, workers, journal)
+        self.keeper = self.body.keeper
+        self.observer = Observer(self.body)
+        self.loop = Loop(self.body, self.observer, self._report_of)
+        self.router = Router(self.body)
+        self._stopping = threading.Event()
+        self._failure: BaseException | None = None
+        self._slot_lock = threading.Lock()
+        self._slot: tuple[str, float] = ("", 0.0)  # who rejoins, until when unless renewed
+        self._keeper_seen = ports.clock.now()
+
+    # Running
+
+    def begin(self) -> None:
+        """Take up what an earlier life left, and listen for what must not wait for a round."""
+        self.keeper.adopt()
+        self.body.ports.gate.watch(self.keeper.disturbed)
+        self.body.ports.postgres.on_death(self.wake)
+
+    def run(self) -> None:
+        """Run until `stop`. PostgreSQL, the gate and the lease are left as they are: a next life goes on.
+
+        Raises what a thread died of; nothing is done about it here, the lease ends by itself.
+        """
+        self.begin()
+        clock = self.body.ports.clock
+        self._spawn("keeper", self._keeper_round, self.keeper.waker, self.keeper.pause_s)
+        self._spawn("router", self.router_round, self.body.routes_waker, self.router.pause_s)
+        self.body.ports.supervisor.ready("running")
+        while not self._stopping.is_set():
+            self.loop.round()
+            self._tell_supervisor()
+            clock.wait(self.body.waker, self.loop.pause_s())
+            self.body.waker.clear()
+        if self._failure is not None:
+            raise self._failure
+        self.keeper.renew_now()  # the next life finds as much of the lease as there can be
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for waker in (self.body.waker, self.keeper.waker, self.body.routes_waker):
+            waker.set()
+
+    def wake(self) -> None:
+        """The next round begins at once: something changed."""
+        self.body.wake()
+
+    def router_round(self) -> None:
+        self.router.round()
+        self.observer.reaches_ec2 = self.router.reaches_ec2()
+
+    def _keeper_round(self) -> None:
+        self.keeper.round()
+        self._keeper_seen = self.body.ports.clock.now()
+
+    def _spawn(
+        self, name: str, work: Callable[[], None], waker: threading.Event, pause_s: Callable[[], float]
+    ) -> None:
+        clock = self.body.ports.clock
+
+        def rounds() -> None:
+            try:
+                while not self._stopping.is_set():
+                    work()
+                    clock.wait(waker, pause_s())
+                    waker.clear()
+            except BaseException as error:  # impossible by design: end the process, systemd starts anew
+                self.body.journal.event("fatal", thread=name, why=repr(error))
+                self._failure = error
+                self.stop()
+
+        self.body.workers.start(name, rounds)
+
+    def _tell_supervisor(self) -> None:
+        """The loop runs; say that we live only if the keeper does, too."""
+        silent_s = self.body.ports.clock.now() - self._keeper_seen
+        if silent_s <= 2 * self.body.settings.timings.ttl_s:
+            self.body.ports.supervisor.alive(self.loop.rule)
+
+    # What others ask
+
+    def report(self) -> NodeReport:
+        """This node, looked at now."""
+        return self._report_of(self.body.ports.postgres.observe())
+
+    def _report_of(self, server: Server | Unknown) -> NodeReport:
+        settings = self.body.settings
+        is_primary = isinstance(server, Server) and server.state is ServerState.PRIMARY
+        return NodeReport(
+            name=settings.me.name,
+            az=settings.me.az,
+            instance_id=settings.me.instance_id,
+            server=server,
+            epoch=self.observer.last_epoch,
+            holds_lease=self.keeper.mine() is not None,
+            doing=self.body.jobs.doing(),
+            reaches_ec2=self.router.reaches_ec2(),
+            nofailover=settings.nofailover,
+            priority=settings.priority,
+            version=settings.version,
+            serving=is_primary and self.keeper.holds(self.keeper.serving_epoch()),
+            interface_id=settings.interface_id,
+        )
+
+    def cluster(self) -> dict[str, object]:
+        """What `failoverctl status --json` prints."""
+        return cluster_status(self.body, self.observer, self.router, self.report())
+
+    def grant_rejoin(self, name: str) -> bool:
+        """Whether node `name` may do, or go on with, what cannot be undone: one at a time (N5)."""
+        now = self.body.ports.clock.now()
+        with self._slot_lock:
+            keeper, until = self._slot
+            if self.keeper.mine() is None or (keeper not in ("", name) and now < until):
+                return False
+            self._slot = (name, now + SLOT_S)
+            return True
+
+    def request_switchover(self, to: str) -> dict[str, object]:
+        """Hand over to `to` (empty: the best standby); returns when the target serves, or why not.
+
+        Asked of a node that does not hold the lease, it is passed on to the holder.
+        """
+        try:
+            return self._switch_over(to) if self.keeper.mine() else self._pass_on(to)
+        except AgentError as error:
+            return {"ok": False, "why": str(error.args[0]), "hint": error.hint}
+
+    def _pass_on(self, to: str) -> dict[str, object]:
+        holder = self.observer.holder_name
+        if not holder or holder == self.body.me:
+            raise AgentError("no node holds the lease", hint="Wait for a primary; see `failoverctl status`.")
+        answer = self.body.ports.peers.order_switchover(holder, to)
+        if isinstance(answer, Unknown):
+            raise AgentError(
+                f"the holder {holder} did not answer the order ({answer.why})",
+                hint="It may still carry it out: look at `failoverctl status` before ordering again.",
+            )
+        return dict(answer)
+
+    def _switch_over(self, to: str) -> dict[str, object]:
+        clock = self.body.ports.clock
+        ticket = self.body.orders.place(to)
+        self.wake()
+        if not clock.wait(ticket.done, ORDER_S):
+            self.body.orders.withdraw(ticket)
+            raise AgentError(
+                f"the switchover did not end within {ORDER_S:g} s", hint="See `failoverctl status`."
+            )
+        if ticket.error is not None:
+            raise ticket.error
+        done = ticket.result
+        assert done is not None, "an order without error has a result"
+        until = clock.now() + TARGET_SERVES_S
+        while clock.now() < until:
+            heard = self.body.ask(done.target)
+            if heard is not None and heard.report.serving and heard.report.epoch > done.epoch:
+                outage_s = round(clock.now() - done.since, 3)
+                return {"ok": True, "from": self.body.me, "target": done.target, "outage_s": outage_s}
+            clock.wait(threading.Event(), ASK_S)
+        raise AgentError(
+            f"{done.target} has the lease's offer and does not serve after {TARGET_SERVES_S:g} s",
+            hint=f"Look at the agent's journal on {done.target}.",
+        )

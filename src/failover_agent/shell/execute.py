@@ -1,0 +1,161 @@
+"""Carries out what a decision asks for. Every step may die after any line: the next round repairs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from failover_agent.core import snapshot as s
+from failover_agent.core.model import Unknown
+from failover_agent.errors import AgentError, PeerRefused, PostgresFailed
+from failover_agent.ports import Progress
+from failover_agent.shell.body import HALF_REWOUND, Body
+from failover_agent.shell.handover import recover_primary, switch_over
+from failover_agent.shell.observe import Observer
+
+FENCE_STOP_S = 5.0  # the gate is shut already: time for a clean end, which makes the rewind cheap
+PROMOTE_S = 30.0  # replay of what was received may take this long
+
+
+class Executor:
+    def __init__(self, body: Body, observer: Observer) -> None:
+        self._body = body
+        self._observer = observer
+        self._hands: dict[type, Callable[[Any], None]] = {
+            s.DropBeliefs: self._drop_beliefs,
+            s.ShutGate: lambda _: body.keeper.shut(),
+            s.UnbindVips: lambda _: body.unbind_vips(),
+            s.StopPostgres: lambda _: body.ports.postgres.stop(FENCE_STOP_S),
+            s.Claim: self._claim,
+            s.Release: self._release,
+            s.Init: self._init,
+            s.RecoverPrimary: lambda _: recover_primary(body, observer.expect_primary),
+            s.TakeOver: self._take_over,
+            s.Serve: self._serve,
+            s.PublishIdentity: lambda _: body.keeper.renew_now(),
+            s.SwitchOver: lambda a: switch_over(body, a.order),
+            s.StartStandby: self._start_standby,
+            s.Follow: lambda a: body.ports.postgres.follow(a.upstream),
+            s.Rewind: self._rewind,
+            s.Clone: self._clone,
+        }
+
+    def do(self, action: s.Action) -> None:
+        """Raises AgentError; the rest of the decision is then left to the next round."""
+        self._hands[type(action)](action)
+
+    def _drop_beliefs(self, _: s.DropBeliefs) -> None:
+        self._body.keeper.drop("slept longer than the lease")
+        self._observer.forget()
+        self._body.wake()
+
+    def _claim(self, action: s.Claim) -> None:
+        self._body.keeper.claim(action.seen)
+        self._body.wake()
+
+    def _release(self, action: s.Release) -> None:
+        self._body.jobs.failed_starts = 0
+        self._body.jobs.rest()
+        self._body.keeper.release(action.offered_to)
+
+    def _take_over(self, action: s.TakeOver) -> None:
+        """Bind, promote, open, route: in this order, and only while the lease is ours."""
+        body = self._body
+        body.bind_vips()
+        if not body.keeper.holds(action.epoch):
+            return
+        self._observer.expect_primary()
+        try:
+            body.ports.postgres.promote(PROMOTE_S)
+        except AgentError:
+            body.jobs.failed_starts += 1
+            raise
+        body.jobs.failed_starts = 0
+        body.journal.phase("promoted", action.epoch)
+        self._open(action.epoch)
+        body.workers.start("checkpoint", self._checkpoint)  # beside: others may rewind against us sooner
+
+    def _checkpoint(self) -> None:
+        try:
+            self._body.ports.postgres.checkpoint()
+        except AgentError as error:
+            self._body.journal.trouble("the checkpoint after the promotion", error)
+
+    def _serve(self, action: s.Serve) -> None:
+        self._body.bind_vips()
+        self._open(action.epoch)
+        self._body.ports.bootstrap_token.spend()
+
+    def _open(self, epoch: int) -> None:
+        body = self._body
+        body.keeper.was_primary()
+        if body.keeper.serving_epoch() == epoch or not body.keeper.holds(epoch):
+            return
+        body.keeper.serve(epoch)
+        body.journal.phase("opened", epoch)
+        body.routes_waker.set()  # the API may take its time, or fail: who finds us is served
+        body.wake()
+
+    # Long jobs
+
+    def _init(self, _: s.Init) -> None:
+        body = self._body
+
+        def init(progress: Progress) -> None:
+            body.ports.postgres.init(progress)
+            body.keeper.was_primary()  # fresh data: it starts as primary without a promotion
+
+        body.jobs.start("initdb", init)
+
+    def _start_standby(self, action: s.StartStandby) -> None:
+        body = self._body
+
+        def start(_: Progress) -> None:
+            try:
+                body.ports.postgres.start_standby(action.upstream)
+                body.jobs.failed_starts = 0
+            except AgentError:
+                body.jobs.failed_starts += 1
+                raise
+
+        body.jobs.start("start", start)
+
+    def _rewind(self, action: s.Rewind) -> None:
+        body, postgres = self._body, self._body.ports.postgres
+
+        def rewind(progress: Progress) -> None:
+            self._get_slot(action.upstream)
+            postgres.stop(FENCE_STOP_S)
+            body.ports.state_notes.save(HALF_REWOUND, {"upstream": action.upstream})
+            postgres.rewind(action.upstream, progress)  # fails: the note stays and a clone follows
+            body.ports.state_notes.forget(HALF_REWOUND)
+            postgres.start_standby(action.upstream)
+
+        body.jobs.start("rewind", rewind)
+
+    def _clone(self, action: s.Clone) -> None:
+        body, postgres = self._body, self._body.ports.postgres
+
+        def clone(progress: Progress) -> None:
+            if action.over_existing:
+                self._get_slot(action.upstream)
+                postgres.stop(FENCE_STOP_S)
+            postgres.clone(action.upstream, progress)
+            body.ports.state_notes.forget(HALF_REWOUND)
+            postgres.start_standby(action.upstream)
+
+        body.jobs.start("clone", clone)
+
+    def _get_slot(self, holder: str) -> None:
+        """One node at a time may do what cannot be undone (N5)."""
+        answer = self._body.ports.peers.ask_rejoin(holder)
+        if isinstance(answer, Unknown):
+            raise PostgresFailed(
+                f"{holder} does not say whether {self._body.me} may rejoin ({answer.why})",
+                hint="It is asked again; look at the agents' port between the two.",
+            )
+        if not answer:
+            raise PeerRefused(
+                f"{holder} lets another node rejoin before {self._body.me}", hint="Wait; it is asked again."
+            )
+        self._body.jobs.slot_from = holder

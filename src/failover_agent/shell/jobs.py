@@ -1,0 +1,65 @@
+"""One long job at a time beside the decision round: clone, rewind, initdb, a start."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from failover_agent.errors import AgentError
+from failover_agent.ports import Clock, Progress
+from failover_agent.shell.journal import Journal
+from failover_agent.shell.threads import Workers
+
+REST_S = 1.0  # after a failed job, before the next may start
+
+Job = Callable[[Progress], None]
+
+
+class Jobs:
+    def __init__(self, workers: Workers, clock: Clock, journal: Journal, ended: Callable[[], None]) -> None:
+        self._workers = workers
+        self._clock = clock
+        self._journal = journal
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._name = ""
+        self._progress = ""
+        self._rest_until = 0.0
+        self.failed_starts = 0  # of PostgreSQL as primary, or promotions; in a row
+        self.slot_from = ""  # the holder whose slot for destructive steps we keep (N5)
+
+    def doing(self) -> str:
+        """Empty, or the job's name with its progress."""
+        return f"{self._name} {self._progress}".strip()
+
+    def resting(self) -> bool:
+        return self._clock.now() < self._rest_until
+
+    def rest(self) -> None:
+        self._rest_until = self._clock.now() + REST_S
+
+    def start(self, name: str, job: Job) -> bool:
+        """Run `job` unless one runs already. Its failure is said and followed by a rest."""
+        with self._lock:
+            if self._name:
+                return False
+            self._name, self._progress = name, ""
+        self._journal.event("job", name=name, step="begins")
+        self._workers.start(f"job-{name}", lambda: self._run(name, job))
+        return True
+
+    def _run(self, name: str, job: Job) -> None:
+        try:
+            job(self._say)
+            self._journal.event("job", name=name, step="done")
+            self._journal.fine(name)
+        except AgentError as error:
+            self._journal.trouble(name, error)
+            self.rest()
+        finally:
+            with self._lock:
+                self._name, self._progress, self.slot_from = "", "", ""
+            self._ended()
+
+    def _say(self, progress: str) -> None:
+        self._progress = progress

@@ -1,0 +1,120 @@
+"""Looks at the world and makes the snapshot that one decision is taken from."""
+
+from __future__ import annotations
+
+from failover_agent.core.model import Heard, LeaseItem, LeaseSeen, Server, ServerState, Unknown
+from failover_agent.core.snapshot import Snapshot
+from failover_agent.core.suspicion import expires_at, is_suspected
+from failover_agent.shell.body import HALF_REWOUND, Body
+
+
+class Observer:
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._lease: LeaseSeen | None = None  # as last read; None also after a forget
+        self._suspected_token = ""
+        self._server_before: Server | None = None
+        self._blind_since: float | None = None
+        self._ignore_before = 0.0  # reports heard earlier were believed by who slept since
+        self.reaches_ec2 = False
+        self.last_epoch = 0
+        self.holder_name = ""
+
+    def look(self, round_began: float, slept_s: float) -> Snapshot:
+        body, clock = self._body, self._body.ports.clock
+        server = self._server()
+        mine = body.keeper.mine()
+        if mine is not None:
+            if isinstance(server, Server):
+                body.keeper.know(server)
+            self._learn(mine.item)
+            # the holder needs no read: its next conditional write tells it all
+            lease: LeaseSeen | Unknown | None = LeaseSeen(mine.item, clock.now(), clock.now())
+        else:
+            lease = self._read()
+        settings, ports = body.settings, body.ports
+        bound = bool(body.vips() & ports.addresses.bound())
+        now = clock.now()
+        return Snapshot(
+            now=now,
+            me=settings.me,
+            others=settings.others,
+            timings=settings.timings,
+            lag_limit_bytes=settings.lag_limit_bytes,
+            server=server,
+            lease=lease,
+            mine=body.keeper.mine(),
+            heard=self._heard(),
+            slept_s=max(slept_s, now - round_began),
+            server_before=self._server_before,
+            blind_s=now - self._blind_since if self._blind_since is not None else 0.0,
+            claiming=body.keeper.claiming(),
+            serving_epoch=body.keeper.serving_epoch(),
+            vips_bound=bound,
+            job=body.jobs.doing(),
+            resting=body.jobs.resting(),
+            failed_starts=body.jobs.failed_starts,
+            bootstrap_token=ports.bootstrap_token.present(),
+            half_rewound=ports.state_notes.load(HALF_REWOUND) is not None,
+            order=body.orders.open(),
+            nofailover=settings.nofailover,
+            priority=settings.priority,
+            reaches_ec2=self.reaches_ec2,
+        )
+
+    def _server(self) -> Server | Unknown:
+        server = self._body.ports.postgres.observe()
+        if isinstance(server, Server):
+            self._server_before, self._blind_since = server, None
+        elif self._blind_since is None:
+            self._blind_since = self._body.ports.clock.now()
+        return server
+
+    def expect_primary(self) -> None:
+        """From here on a silent PostgreSQL may be a primary: we are about to make it one."""
+        self._server_before = Server(ServerState.PRIMARY)
+
+    def _read(self) -> LeaseSeen | Unknown | None:
+        body = self._body
+        answer = body.ports.store.read()
+        received = body.ports.clock.now()
+        if isinstance(answer, Unknown):
+            return answer
+        if answer is None:
+            self._lease = None
+            return None
+        self._learn(answer)
+        before = self._lease
+        same = before is not None and (before.item.epoch, before.item.token) == (answer.epoch, answer.token)
+        since = before.token_seen_at if before is not None and same else received
+        self._lease = LeaseSeen(answer, token_seen_at=since, read_at=received)
+        self._say_suspicion(self._lease)
+        return self._lease
+
+    def _learn(self, item: LeaseItem) -> None:
+        self.last_epoch = max(self.last_epoch, item.epoch)
+        self.holder_name = item.holder.name if item.holder else ""
+
+    def _say_suspicion(self, seen: LeaseSeen) -> None:
+        settings = self._body.settings
+        if seen.item.token == self._suspected_token:
+            return
+        if is_suspected(seen, settings.timings.suspect_after_s):
+            self._suspected_token = seen.item.token
+            self._body.journal.phase("suspected", seen.item.epoch)
+
+    def _heard(self) -> tuple[Heard, ...]:
+        return tuple(h for h in self._body.fresh_heard() if h.at >= self._ignore_before)
+
+    def forget(self) -> None:
+        """Believe nothing that was seen before now (N7)."""
+        self._lease = None
+        self._ignore_before = self._body.ports.clock.now()
+
+    def pause_s(self) -> float:
+        """Until the next look is due: a poll, or the moment a watched lease ends if that is sooner."""
+        poll = self._body.settings.timings.poll_s
+        if self._lease is None or self._body.keeper.mine() is not None:
+            return poll
+        left = expires_at(self._lease) - self._body.ports.clock.now()
+        return min(poll, left) if left > 0 else poll

@@ -1,0 +1,67 @@
+"""Switchovers that people ordered: placed by a server's thread, carried out by the loop."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from failover_agent.core.snapshot import SwitchoverOrder
+from failover_agent.errors import AgentError, PeerRefused
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The lease was released to `target`; its clients have been shut out since `since` (Clock.now)."""
+
+    target: str
+    epoch: int  # the one that was given up
+    since: float
+
+
+@dataclass(slots=True)
+class Ticket:
+    """What the one who ordered waits on: `done` is set when `result` or `error` is."""
+
+    order: SwitchoverOrder
+    done: threading.Event = field(default_factory=threading.Event)
+    result: HandedOver | None = None
+    error: AgentError | None = None
+
+
+class Orders:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ticket: Ticket | None = None
+        self._number = 0
+
+    def place(self, to: str) -> Ticket:
+        """Raises PeerRefused when one is under way."""
+        with self._lock:
+            if self._ticket is not None:
+                raise PeerRefused(
+                    f"switchover to {to or 'the best standby'} refused,"
+                    f" one to {self._ticket.order.to or 'the best standby'} is under way",
+                    hint="Wait until it has ended; `failoverctl status` shows it.",
+                )
+            self._number += 1
+            self._ticket = Ticket(SwitchoverOrder(self._number, to))
+            return self._ticket
+
+    def open(self) -> SwitchoverOrder | None:
+        ticket = self._ticket
+        return ticket.order if ticket else None
+
+    def close(self, number: int, result: HandedOver | None, error: AgentError | None = None) -> None:
+        """Answer the one who ordered; an order that was withdrawn meanwhile has nobody to tell."""
+        with self._lock:
+            ticket = self._ticket
+            if ticket is None or ticket.order.number != number:
+                return
+            self._ticket = None
+        ticket.result, ticket.error = result, error
+        ticket.done.set()
+
+    def withdraw(self, ticket: Ticket) -> None:
+        with self._lock:
+            if self._ticket is ticket:
+                self._ticket = None

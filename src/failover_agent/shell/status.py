@@ -1,0 +1,100 @@
+"""The cluster as one node knows it, in the words of `failoverctl status --json`."""
+
+from __future__ import annotations
+
+from failover_agent.core.model import Heard, Member, NodeReport, Server, ServerState, Unknown
+from failover_agent.shell.body import Body
+from failover_agent.shell.observe import Observer
+from failover_agent.shell.routes import Router
+
+
+def cluster_status(body: Body, observer: Observer, router: Router, mine: NodeReport) -> dict[str, object]:
+    heard = body.ports.peers.reports()
+    reports: dict[str, NodeReport | Unknown] = {body.me: mine}
+    for member in body.settings.others:
+        answer = heard.get(member.name, Unknown("not asked yet"))
+        reports[member.name] = answer.report if isinstance(answer, Heard) else answer
+    epoch = max(r.epoch for r in reports.values() if isinstance(r, NodeReport))
+    holders = [r.name for r in reports.values() if isinstance(r, NodeReport) and r.holds_lease]
+    members = sorted((body.settings.me, *body.settings.others), key=lambda m: m.name)
+    end = _primary_end(reports)
+    return {
+        "cluster": body.settings.cluster,
+        "epoch": epoch,
+        "holder": holders[0] if len(holders) == 1 else observer.holder_name,
+        "mode": body.settings.mode,
+        "system_identifier": _system_identifier(reports),
+        "version": body.settings.version,
+        "members": [_member(m, reports[m.name], end) for m in members],
+        "endpoints": _endpoints(body, router, reports),
+    }
+
+
+def _primary_end(reports: dict[str, NodeReport | Unknown]) -> int | None:
+    ends = [
+        r.server.received_lsn
+        for r in reports.values()
+        if isinstance(r, NodeReport)
+        and isinstance(r.server, Server)
+        and r.server.state is ServerState.PRIMARY
+        and r.holds_lease
+    ]
+    return max(ends, default=None)
+
+
+def _system_identifier(reports: dict[str, NodeReport | Unknown]) -> str:
+    servers = [r.server for r in reports.values() if isinstance(r, NodeReport)]
+    return next((s.system_identifier for s in servers if isinstance(s, Server) and s.system_identifier), "")
+
+
+def _member(member: Member, report: NodeReport | Unknown, end: int | None) -> dict[str, object]:
+    row: dict[str, object] = {"name": member.name, "az": member.az, "role": "unknown"}
+    row |= {"state": "silent", "lag_bytes": None, "timeline": None}
+    if isinstance(report, Unknown):
+        return row | {"why": report.why}
+    server = report.server
+    if isinstance(server, Unknown):
+        return row | {"state": report.doing or "no answer from PostgreSQL", "why": server.why}
+    known = server.state in (ServerState.PRIMARY, ServerState.STANDBY)
+    lag = max(0, end - server.received_lsn) if known and end is not None and server.received_lsn else None
+    return row | {
+        "role": server.state.value,
+        "state": _state(report, server),
+        "lag_bytes": 0 if server.state is ServerState.PRIMARY else lag,
+        "timeline": server.timeline or None,
+        "upstream": server.upstream,
+    }
+
+
+def _state(report: NodeReport, server: Server) -> str:
+    if report.serving:
+        return "running"
+    if server.state is ServerState.STANDBY and server.streaming:
+        return "streaming"
+    if report.doing:
+        return report.doing
+    waits = {ServerState.PRIMARY: "not serving", ServerState.STANDBY: "not streaming"}
+    return waits.get(server.state, server.state.value)
+
+
+def _endpoints(
+    body: Body, router: Router, reports: dict[str, NodeReport | Unknown]
+) -> list[dict[str, object]]:
+    names = {
+        r.interface_id: name for name, r in reports.items() if isinstance(r, NodeReport) and r.interface_id
+    }
+    rows: list[dict[str, object]] = []
+    for endpoint in body.settings.endpoints:
+        seen = router.seen.get(endpoint.vip, Unknown("not looked at yet"))
+        shown = {} if isinstance(seen, Unknown) else {t: names.get(i, i) for t, i in sorted(seen.items())}
+        targets = set(shown.values())
+        rows.append(
+            {
+                "name": endpoint.name,
+                "vip": endpoint.vip,
+                "port": endpoint.port,
+                "target": targets.pop() if len(targets) == 1 else "",
+                "tables": shown,
+            }
+        )
+    return rows
