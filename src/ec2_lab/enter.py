@@ -12,6 +12,7 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -129,14 +130,20 @@ def _wait(child: int) -> int:
     def pass_on(number: int, _frame: object) -> None:
         os.kill(child, number)
 
+    if threading.current_thread() is not threading.main_thread():
+        return _exit_status(child)  # signals are the main thread's, and its own business
     # The terminal sends its signals to the child itself; here they must only not kill us.
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
     before |= {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        _, status = os.waitpid(child, 0)
+        return _exit_status(child)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _exit_status(child: int) -> int:
+    _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
 

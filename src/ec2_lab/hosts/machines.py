@@ -21,6 +21,8 @@ from ec2_lab.hosts.cgroups import HostCgroup, wait_until_dead
 from ec2_lab.hosts.launcher import Launch, launch
 from ec2_lab.model import HostSpec, LabPaths, Power, Volume
 
+# Beside a root disk: the image under it. `image.build` keeps images that a link names.
+IMAGE_LINK = "image"
 POWEROFF = signal.SIGRTMIN + 4  # systemd(1): starts poweroff.target
 KILL_TIMEOUT_S = 10.0
 FREEZE_TIMEOUT_S = 2.0
@@ -56,7 +58,9 @@ class Hosts:
             image = folder / "root.img"
             if not image.exists():
                 self._make_root_disk(image)
-            seed.write(folder / "seed", spec, self._image_root)
+            # A disk fits only the image it was made on, whatever is the newest by now.
+            lower = (folder / IMAGE_LINK).readlink()
+            seed.write(folder / "seed", spec, lower)
             cgroup.create()
             facts = state.HostState(
                 spec.instance_id,
@@ -75,7 +79,7 @@ class Hosts:
                     cgroup=cgroup,
                     folder=folder,
                     root_loop=disks.attach_loop(image),
-                    lower=f"{folder / 'seed'}:{self._image_root}",
+                    lower=f"{folder / 'seed'}:{lower}",
                     nodes=nodes,
                     console=self._run_file(spec.instance_id, "console"),
                     notify=self._run_file(spec.instance_id, "notify"),
@@ -176,6 +180,9 @@ class Hosts:
         unfinished.unlink(missing_ok=True)
         disks.make_image(unfinished, disks.ROOT_DISK_GIB)
         disks.format_root(unfinished)
+        link = image.with_name(IMAGE_LINK)
+        link.unlink(missing_ok=True)
+        link.symlink_to(self._image_root)
         unfinished.rename(image)
 
     def _release(self, instance_id: str) -> None:

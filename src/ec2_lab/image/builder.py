@@ -19,6 +19,7 @@ from ec2_lab.model import LabPaths
 Progress = Callable[[str], None]
 
 DISK_NEEDED_BYTES = 3 << 30
+UNUSED_AFTER_S = 24 * 3600
 APT_FOLDER = "srv/mirror/apt"
 WHEEL_FOLDER = "srv/mirror/wheels"
 # Units that cannot work, or only cost time, where a kernel is shared and nobody sits at a console.
@@ -62,6 +63,8 @@ def build(progress: Progress) -> Path:
         if not finished.is_dir():
             _remove_unfinished(images)
             _build_into(finished, progress)
+        os.utime(finished)
+        _remove_unused(images, keep=finished)
     return finished / "rootfs"
 
 
@@ -88,6 +91,15 @@ def _remove_unfinished(images: Path) -> None:
     # We hold the lock, so a temporary folder here belongs to a build that was killed.
     for left in images.glob(".building-*"):
         shutil.rmtree(left)
+
+
+def _remove_unused(images: Path, keep: Path) -> None:
+    """Delete images that no host's disk stands on and that nobody asked for in the last day."""
+    links = LabPaths("any").disks.parent.glob("*/*/image")
+    needed = {link.readlink().parent for link in links if link.is_symlink()} | {keep}
+    for image in images.iterdir():
+        if image.is_dir() and image not in needed and time.time() - image.stat().st_mtime > UNUSED_AFTER_S:
+            shutil.rmtree(image)
 
 
 def _build_into(finished: Path, progress: Progress) -> None:

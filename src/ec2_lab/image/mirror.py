@@ -45,7 +45,7 @@ def debian_sources() -> list[str]:
         )
     if not KEYRING.is_file():
         raise MachineMissing(f"no keyring at {KEYRING}", hint="apt-get install debian-archive-keyring")
-    return sorted(set(sources))
+    return list(dict.fromkeys(sources))
 
 
 def _own_codename() -> str:
