@@ -25,8 +25,11 @@ class _Job(Generic[T]):
         self._done = threading.Event()
         self._result: T | None = None
         self._error: BaseException | None = None
+        self._abandoned = False
 
     def run(self) -> None:
+        if self._abandoned:  # nobody waits any more: what has not begun shall not begin
+            return
         try:
             self._result = self._call()
         except BaseException as error:  # whatever it is, it belongs to the thread that asked
@@ -35,6 +38,7 @@ class _Job(Generic[T]):
 
     def result(self, timeout_s: float) -> T:
         if not self._done.wait(timeout_s):
+            self._abandoned = True
             raise GaveUp(f"no answer within {timeout_s:g} s")
         if self._error is not None:
             raise self._error

@@ -1,0 +1,146 @@
+"""Starting, following, promoting and stopping PostgreSQL (PROTOCOL N1, N3, S7)."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from failover_agent.adapters import files
+from failover_agent.adapters.postgres import process, settings
+from failover_agent.adapters.postgres.interrupted import refuse_half_rewound
+from failover_agent.adapters.postgres.plan import PostgresPlan
+from failover_agent.adapters.postgres.sql import Ask, LocalSql
+from failover_agent.adapters.systemd import Unit, looks
+from failover_agent.errors import AgentError, PostgresFailed
+
+# Crash recovery replays at most what lies between two checkpoints.
+START_TIMEOUT_S = 300.0
+KILL_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 5.0
+CHECKPOINT_TIMEOUT_S = 600.0
+POLL_S = 0.01
+
+
+class Control:
+    def __init__(self, plan: PostgresPlan, unit: Unit, sql: LocalSql) -> None:
+        self._plan = plan
+        self._unit = unit
+        self._sql = sql
+
+    def start_standby(self, upstream: str) -> None:
+        settings.write_passfile(self._plan)
+        settings.write_agent_config(self._plan, upstream)
+        settings.put_standby_signal(self._plan)
+        self._start()
+
+    def start_primary(self) -> None:
+        settings.write_passfile(self._plan)
+        settings.write_agent_config(self._plan, "")
+        settings.take_standby_signal(self._plan)
+        try:
+            self._start()
+            self._sql.together(
+                "start", lambda ask: _wait_for_recovery(ask, False, START_TIMEOUT_S), START_TIMEOUT_S
+            )
+        finally:
+            settings.put_standby_signal(self._plan)
+
+    def _start(self) -> None:
+        refuse_half_rewound(self._plan)
+        if self._unit.processes():
+            if self._postmaster() is not None:
+                raise PostgresFailed("PostgreSQL runs already", hint="Stop it first.")
+            self.kill()  # orphans of a dead postmaster hold its shared memory
+        try:
+            files.write_durably(self._plan.may_start, "", mode=0o644)
+            try:
+                self._unit.start(START_TIMEOUT_S)
+            finally:
+                files.remove_durably(self._plan.may_start)
+        except OSError as error:
+            raise PostgresFailed(
+                f"{self._plan.may_start}: {error.strerror or error}", hint="Is /run full?"
+            ) from error
+        self._wait_for_connections()
+
+    def _wait_for_connections(self) -> None:
+        for left in looks(START_TIMEOUT_S, POLL_S):
+            try:
+                self._sql.do("SELECT 1", COMMAND_TIMEOUT_S)
+                return
+            except AgentError:
+                if left <= 0 or self._postmaster() is None:
+                    raise
+
+    def follow(self, upstream: str) -> None:
+        settings.write_passfile(self._plan)
+        settings.write_agent_config(self._plan, upstream)
+        # Reloaded also when the file said so before: a reload may have been lost with an earlier agent.
+        self._sql.do("SELECT pg_reload_conf()", COMMAND_TIMEOUT_S)
+
+    def promote(self, timeout_s: float) -> int:
+        def steps(ask: Ask) -> int:
+            self._confirm_nobody_is_waited_for(ask)
+            ask("SELECT pg_promote(wait => false)")
+            _wait_for_recovery(ask, False, timeout_s)
+            row = ask("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+            if row is None:
+                raise PostgresFailed("the promoted server shows no timeline", hint="See its log.")
+            return int(row[0][:8], 16)
+
+        try:
+            return self._sql.together("promotion", steps, timeout_s + COMMAND_TIMEOUT_S)
+        finally:
+            settings.put_standby_signal(self._plan)
+
+    def _confirm_nobody_is_waited_for(self, ask: Ask) -> None:
+        """S7: the list of a standby-to-be-primary is set and confirmed before it is promoted."""
+        show = "SELECT current_setting('synchronous_standby_names')"
+        if ask(show) == ("",):
+            return
+        settings.write_agent_config(self._plan, "")
+        ask("SELECT pg_reload_conf()")
+        for left in looks(COMMAND_TIMEOUT_S, POLL_S):
+            # A fresh connection each time: what an old one shows is no proof for new ones.
+            if (value := self._sql.do(show, COMMAND_TIMEOUT_S)) == ("",):
+                return
+            if left <= 0:
+                raise PostgresFailed(
+                    f"synchronous_standby_names is {value!r} after it was emptied",
+                    hint="Something sets it after the agent's file: ALTER SYSTEM, or the command line.",
+                )
+
+    def stop(self, timeout_s: float) -> None:
+        """Fast shutdown by signal: systemd's way down may be configured otherwise."""
+        pid = self._postmaster()
+        if pid is not None:
+            try:
+                os.kill(pid, signal.SIGINT)
+            except ProcessLookupError:
+                pid = None
+        if pid is not None and not process.wait_for_end(pid, timeout_s):
+            self.kill()
+            return
+        if self._unit.processes():
+            self.kill()
+        self._sql.forget()
+
+    def kill(self) -> None:
+        self._unit.kill(KILL_TIMEOUT_S)
+        self._sql.forget()
+
+    def checkpoint(self) -> None:
+        self._sql.do("CHECKPOINT", CHECKPOINT_TIMEOUT_S)
+
+    def _postmaster(self) -> int | None:
+        return process.postmaster(self._unit, self._plan.program("postgres"))
+
+
+def _wait_for_recovery(ask: Ask, wanted: bool, timeout_s: float) -> None:
+    for left in looks(timeout_s, POLL_S):
+        if ask("SELECT pg_is_in_recovery()") == (wanted,):
+            return
+        if left <= 0:
+            raise PostgresFailed(
+                f"PostgreSQL is {'not ' if wanted else ''}in recovery after {timeout_s:g} s", hint="See its log."
+            )

@@ -1,0 +1,127 @@
+"""One bounded look at PostgreSQL: from outside, from the control file, or by SQL.
+
+Invariant: a server that runs and does not answer is `Unknown`, never "stopped" and never "standby".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import psycopg
+
+from failover_agent.adapters.bounded import GaveUp
+from failover_agent.adapters.postgres import on_disk, process
+from failover_agent.adapters.postgres.plan import PostgresPlan
+from failover_agent.adapters.postgres.sql import LocalSql, NotYet
+from failover_agent.adapters.systemd import Unit
+from failover_agent.core.model import Fork, Server, ServerState, Unknown
+from failover_agent.errors import DataDirectoryRefused
+from failover_agent.ports import Clock
+
+LOOK_S = 0.8
+# Silence this short is answered with what was last seen; load alone must not look like a fault.
+STALE_AFTER_S = 1.0
+
+
+class Observer:
+    def __init__(self, plan: PostgresPlan, unit: Unit, sql: LocalSql, clock: Clock) -> None:
+        self._plan = plan
+        self._unit = unit
+        self._sql = sql
+        self._clock = clock
+        self._last: Server | None = None
+        self._last_at = 0.0
+        self._since = ""
+        self._timeline = 0
+        self._histories: dict[int, tuple[Fork, ...]] = {}
+
+    def look(self) -> Server | Unknown:
+        if process.postmaster(self._unit, self._plan.program("postgres")) is None:
+            self._sql.forget()
+            self._last = None
+            return self._at_rest()
+        try:
+            row = self._sql.look(LOOK_S)
+        except GaveUp:
+            return self._silent("does not answer")
+        except psycopg.Error as error:
+            if process.postmaster(self._unit, self._plan.program("postgres")) is None:
+                return self._at_rest()
+            return self._silent(str(error).strip().splitlines()[0])
+        if isinstance(row, NotYet):
+            self._last = None
+            return self._on_disk(ServerState.STARTING)
+        self._last = self._running(row)
+        self._last_at = self._clock.now()
+        return self._last
+
+    def _silent(self, why: str) -> Server | Unknown:
+        if self._last is not None and self._clock.now() - self._last_at < STALE_AFTER_S:
+            return self._last
+        if self._last is None:
+            return Unknown(f"PostgreSQL runs and {why}")
+        return Unknown(f"PostgreSQL runs and {why}; it last answered {self._clock.now() - self._last_at:.1f} s ago")
+
+    def _at_rest(self) -> Server | Unknown:
+        try:
+            there = (self._plan.data_dir / "PG_VERSION").exists()
+        except OSError as error:
+            return Unknown(f"{self._plan.data_dir} cannot be looked at: {error}")
+        if there:
+            return self._on_disk(ServerState.STOPPED)
+        if not self._plan.data_dir.parent.is_dir():
+            # An unmounted volume is not an empty one.
+            return Unknown(f"{self._plan.data_dir.parent} is not there; is the data volume mounted?")
+        return Server(ServerState.ABSENT)
+
+    def _on_disk(self, state: ServerState) -> Server | Unknown:
+        try:
+            control = on_disk.read_control(self._plan)
+            signal = self._plan.standby_signal.exists()
+        except (DataDirectoryRefused, OSError) as error:
+            return Unknown(str(error))
+        return Server(
+            state,
+            system_identifier=control.system_identifier,
+            timeline=control.timeline,
+            clean=state is ServerState.STOPPED and control.clean,
+            history=self._history(control.timeline),
+            standby_signal=signal,
+        )
+
+    def _running(self, row: Any) -> Server:  # noqa: ANN401  # a row of sql.LOOK
+        if row.walfile:
+            timeline = int(row.walfile[:8], 16)
+        else:
+            timeline = max(row.checkpoint_timeline, row.recovery_timeline or 0, row.received_timeline)
+            # The control file lags behind replay, and the receiver's word is gone with the receiver:
+            # what this postmaster was once seen on still holds, it never goes back.
+            if row.since == self._since:
+                timeline = max(timeline, self._timeline)
+        self._since, self._timeline = row.since, timeline
+        return Server(
+            ServerState.STANDBY if row.in_recovery else ServerState.PRIMARY,
+            system_identifier=row.system_identifier,
+            timeline=timeline,
+            received_lsn=int(row.received or 0),
+            replayed_lsn=int(row.replayed or 0),
+            streaming=row.receiver == "streaming",
+            upstream=self._upstream(row.conninfo) if row.in_recovery else "",
+            history=self._history(timeline),
+            replicas=() if row.in_recovery else tuple(row.replicas),
+        )
+
+    def _upstream(self, conninfo: str) -> str:
+        found = re.search(r"\bhost=(\S+)", conninfo)
+        return self._plan.member_at(found.group(1)) if found else ""
+
+    def _history(self, timeline: int) -> tuple[Fork, ...]:
+        """A timeline's history never changes; read again only while it is not there."""
+        known = self._histories.get(timeline)
+        if known:
+            return known
+        history = on_disk.read_history(self._plan.wal_dir, timeline)
+        if history:
+            self._histories = {timeline: history}
+        return history

@@ -1,0 +1,195 @@
+"""What a data directory says while nothing runs on it: control file, timeline history, WAL segments.
+
+Formats: pg_controldata's output (untranslated), xlog_internal.h for page headers, timeline.c for
+history files. All of them stand since PostgreSQL 9.3.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from failover_agent.adapters import programs
+from failover_agent.adapters.postgres.plan import PostgresPlan
+from failover_agent.core import lsn
+from failover_agent.core.model import Fork, Unknown
+from failover_agent.errors import DataDirectoryRefused
+
+PROGRAM_TIMEOUT_S = 5.0
+WALDUMP_TIMEOUT_S = 30.0
+
+_CLEAN_STATES = frozenset({"shut down", "shut down in recovery"})
+_SEGMENT = re.compile(r"^[0-9A-F]{24}$")
+_RECORD = re.compile(
+    r"len \(rec/tot\):\s*\d+/\s*(?P<total>\d+),.*? lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+),.*? desc: (?P<desc>\S+)"
+)
+_SHORT_HEADER, _LONG_HEADER = 24, 40
+_ALIGN = 8
+# A record longer than a segment makes us look back; this many segments hold the longest there can be (1 GB).
+_LOOK_BACK_SEGMENTS = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The lines of the control file that matter to us."""
+
+    system_identifier: str
+    state: str
+    checkpoint_timeline: int
+    recovery_timeline: int  # 0 when there is none
+    segment_bytes: int
+    page_bytes: int
+
+    @property
+    def clean(self) -> bool:
+        return self.state in _CLEAN_STATES
+
+    @property
+    def timeline(self) -> int:
+        """A freshly promoted server is on the recovery timeline until its first checkpoint."""
+        return max(self.checkpoint_timeline, self.recovery_timeline)
+
+
+def parse_control(text: str) -> Control:
+    """Raises DataDirectoryRefused when a line is missing."""
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    try:
+        return Control(
+            system_identifier=lines["Database system identifier"].strip(),
+            state=lines["Database cluster state"].strip(),
+            checkpoint_timeline=int(lines["Latest checkpoint's TimeLineID"]),
+            recovery_timeline=int(lines["Min recovery ending loc's timeline"]),
+            segment_bytes=int(lines["Bytes per WAL segment"]),
+            page_bytes=int(lines["WAL block size"]),
+        )
+    except (KeyError, ValueError) as error:
+        raise DataDirectoryRefused(
+            f"pg_controldata's answer cannot be read: {error}", hint="Run pg_controldata on it by hand."
+        ) from error
+
+
+def read_control(plan: PostgresPlan, data_dir: Path | None = None) -> Control:
+    """Raises DataDirectoryRefused."""
+    where = data_dir or plan.data_dir
+    try:
+        done = programs.run((plan.program("pg_controldata"), "-D", str(where)), timeout_s=PROGRAM_TIMEOUT_S)
+    except (programs.TookTooLong, OSError) as error:
+        raise DataDirectoryRefused(f"{where} cannot be read: {error}", hint="Is the disk well?") from error
+    # It warns of a wrong checksum on standard error and goes on: such a directory is not whole.
+    if not done.ok or "WARNING" in done.err + done.out:
+        raise DataDirectoryRefused(
+            f"the control file of {where} is damaged: {done.last_words()}",
+            hint="Move the directory away; the agent then clones this node.",
+        )
+    return parse_control(done.out)
+
+
+def parse_history(text: str) -> tuple[Fork, ...]:
+    """A timeline history file: `parent timeline <tab> switch point <tab> reason`."""
+    forks = []
+    for line in text.splitlines():
+        words = line.split("#", 1)[0].split()
+        if len(words) >= 2:
+            forks.append(Fork(int(words[0]), lsn.parse(words[1])))
+    return tuple(forks)
+
+
+def read_history(wal_dir: Path, timeline: int) -> tuple[Fork, ...]:
+    """Empty for timeline 1, and where the file is not there or cannot be read."""
+    try:
+        return parse_history((wal_dir / f"{timeline:08X}.history").read_text())
+    except (OSError, ValueError):
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    path: Path
+    timeline: int
+    start: int  # WAL position of its first byte
+
+
+def written_segments(wal_dir: Path, segment_bytes: int) -> list[Segment]:
+    """Segments that hold what their name says, by timeline and position.
+
+    PostgreSQL keeps recycled segments under names of the future; their first page still carries the
+    address it was written for.
+    """
+    found = []
+    for path in wal_dir.iterdir():
+        if not _SEGMENT.match(path.name):
+            continue
+        timeline, high, low = (int(path.name[i : i + 8], 16) for i in (0, 8, 16))
+        start = (high << 32) + low * segment_bytes
+        with path.open("rb") as file:
+            header = file.read(_SHORT_HEADER)
+        if len(header) == _SHORT_HEADER and struct.unpack_from("=Q", header, 8)[0] == start:
+            found.append(Segment(path, timeline, start))
+    return sorted(found, key=lambda segment: (segment.timeline, segment.start))
+
+
+def wal_end(plan: PostgresPlan) -> int | Unknown:
+    """End of the last whole record on disk, read from the segments themselves (PROTOCOL N3)."""
+    try:
+        control = read_control(plan)
+        segments = [
+            s for s in written_segments(plan.wal_dir, control.segment_bytes) if s.timeline == control.timeline
+        ]
+        for segment in reversed(segments[-_LOOK_BACK_SEGMENTS:]):
+            end = _last_end(plan, control, segment)
+            if end:
+                return end
+    except (DataDirectoryRefused, OSError, programs.TookTooLong) as error:
+        return Unknown(f"the local WAL cannot be read: {error}")
+    return Unknown(f"no readable WAL of timeline {control.timeline} in {plan.wal_dir}")
+
+
+def _last_end(plan: PostgresPlan, control: Control, segment: Segment) -> int:
+    """End of the last record that begins in `segment` or after it; 0 when none begins there.
+
+    pg_waldump ends with an error at the end of WAL: its exit status says nothing.
+    """
+    done = programs.run(
+        (
+            plan.program("pg_waldump"),
+            f"--path={plan.wal_dir}",
+            f"--timeline={control.timeline}",
+            f"--start={lsn.show(segment.start)}",
+        ),
+        timeout_s=WALDUMP_TIMEOUT_S,
+    )
+    records = [line for line in done.out.splitlines()[-3:] if line.startswith("rmgr")]
+    return record_end(records[-1], control.page_bytes, control.segment_bytes) if records else 0
+
+
+def record_end(line: str, page_bytes: int, segment_bytes: int) -> int:
+    """Where the record that pg_waldump shows in `line` ends; page headers on its way are counted in.
+
+    Raises DataDirectoryRefused when it is no such line.
+    """
+    found = _RECORD.search(line)
+    if found is None:
+        raise DataDirectoryRefused(f"no WAL record: {line!r}", hint="Report this line of pg_waldump.")
+    position = lsn.parse(found["lsn"])
+    if found["desc"] == "SWITCH":  # the rest of the segment belongs to it
+        return (position // segment_bytes + 1) * segment_bytes
+    left = int(found["total"])
+    while True:
+        room = page_bytes - position % page_bytes
+        if left <= room:
+            break
+        left -= room
+        position += room
+        position += _LONG_HEADER if position % segment_bytes == 0 else _SHORT_HEADER
+    end = position + left
+    return (end + _ALIGN - 1) // _ALIGN * _ALIGN
+
+
+def segments_from(plan: PostgresPlan, control: Control, position: int) -> Iterator[Segment]:
+    """Segments that hold WAL at or after `position`, on any timeline."""
+    for segment in written_segments(plan.wal_dir, control.segment_bytes):
+        if segment.start + control.segment_bytes > position:
+            yield segment

@@ -1,0 +1,91 @@
+"""The files of ours that PostgreSQL reads: its upstream, its password, its signals.
+
+agent.conf lies outside the data directory, so that neither pg_rewind nor a base backup can bring
+another node's settings along (PROTOCOL S7).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+from failover_agent.adapters import files
+from failover_agent.adapters.postgres.plan import REPLICATOR, REWINDER, PostgresPlan
+from failover_agent.errors import PostgresFailed
+
+
+def agent_config(plan: PostgresPlan, upstream: str) -> str:
+    """The whole text of agent.conf for a server that follows `upstream` (empty: nobody)."""
+    conninfo = plan.conninfo(upstream, user=REPLICATOR, application_name=plan.node) if upstream else ""
+    return (
+        "# Written by failover-agent; changes are lost. Settings of people belong into postgresql.conf.\n"
+        f"primary_conninfo = '{quoted(conninfo)}'\n"
+        "recovery_target_timeline = 'latest'\n"
+        "synchronous_standby_names = ''\n"
+    )
+
+
+def quoted(value: str) -> str:
+    """Inside single quotes of a PostgreSQL configuration file."""
+    return value.replace("\\", "\\\\").replace("'", "''")
+
+
+def write_agent_config(plan: PostgresPlan, upstream: str) -> bool:
+    """Whether it had to be written. Raises PostgresFailed."""
+    try:
+        return files.write_if_other(plan.agent_config_file, agent_config(plan, upstream), owner=plan.user)
+    except OSError as error:
+        raise _not_written(plan.agent_config_file, error) from error
+
+
+def write_passfile(plan: PostgresPlan) -> None:
+    """From the secrets of the playbook; belongs to PostgreSQL's user. Raises PostgresFailed."""
+    lines = []
+    for user, secret in ((REPLICATOR, plan.replication_secret), (REWINDER, plan.rewind_secret)):
+        password = read_secret(secret).replace("\\", "\\\\").replace(":", "\\:")
+        lines.append(f"*:*:*:{user}:{password}\n")
+    try:
+        files.write_if_other(plan.passfile, "".join(lines), owner=plan.user)
+    except OSError as error:
+        raise _not_written(plan.passfile, error) from error
+
+
+def read_secret(path: Path) -> str:
+    """Raises PostgresFailed; never says what is in it."""
+    try:
+        secret = path.read_text().strip()
+    except OSError as error:
+        raise PostgresFailed(f"{path} cannot be read: {error.strerror}", hint="Run the playbook.") from error
+    if not secret:
+        raise PostgresFailed(f"{path} is empty", hint="Run the playbook.")
+    return secret
+
+
+def put_standby_signal(plan: PostgresPlan, data_dir: Path | None = None) -> None:
+    """From now on every start is a standby's (PROTOCOL N1). Raises PostgresFailed."""
+    path = (data_dir or plan.data_dir) / plan.standby_signal.name
+    try:
+        files.write_if_other(path, "", owner=plan.user)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def take_standby_signal(plan: PostgresPlan) -> None:
+    """Raises PostgresFailed."""
+    try:
+        files.remove_durably(plan.standby_signal)
+    except OSError as error:
+        raise _not_written(plan.standby_signal, error) from error
+
+
+def give_to_postgres(plan: PostgresPlan, path: Path, mode: int) -> None:
+    entry = pwd.getpwnam(plan.user)
+    path.chmod(mode)
+    os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+def _not_written(path: Path, error: OSError) -> PostgresFailed:
+    return PostgresFailed(
+        f"{path} could not be changed: {error.strerror or error}", hint="Is its disk full, or mounted read-only?"
+    )

@@ -1,0 +1,119 @@
+"""The VPC's route tables (PROTOCOL R1): compare before write, one attempt, never delete."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from failover_agent.adapters import aws
+from failover_agent.adapters.bounded import Bounded, GaveUp
+from failover_agent.core.model import Unknown
+from failover_agent.errors import RouteDidNotMove
+
+T = TypeVar("T")
+
+# Answers after which the call may work another time, or may have worked.
+_PASSING = frozenset(
+    {
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "InternalError",
+        "InternalFailure",
+        "Unavailable",
+        "ServiceUnavailable",
+    }
+)
+# A describe of several tables is the slowest of our calls: it may take this many request timeouts.
+_SLOWER = 4
+
+
+class Ec2RouteTables:
+    """Implements `ports.RouteTables` for the tables of one VPC.
+
+    EC2 is eventually consistent: a read that shows the wish is no proof, and one that does not is no
+    refusal. The caller reconciles for ever.
+    """
+
+    def __init__(self, client: Any, *, table_ids: Sequence[str], request_timeout_s: float) -> None:  # noqa: ANN401
+        self._client = client
+        self._table_ids = tuple(table_ids)
+        self._timeout_s = request_timeout_s * _SLOWER
+        self._bounded = Bounded("ec2")
+
+    def targets(self, vip: str) -> Mapping[str, str] | Unknown:
+        if not self._table_ids:
+            return {}
+        answer = self._ask(
+            "describing route tables",
+            lambda: self._client.describe_route_tables(RouteTableIds=list(self._table_ids)),
+        )
+        if isinstance(answer, Unknown):
+            return answer
+        found = {table["RouteTableId"]: _target(table, _cidr(vip)) for table in answer["RouteTables"]}
+        if missing := set(self._table_ids) - set(found):
+            return Unknown(f"route table {', '.join(sorted(missing))} is not in the answer")
+        return found
+
+    def point(self, table_id: str, vip: str, interface_id: str) -> None | Unknown:
+        about = f"pointing {vip} at {interface_id} in {table_id}"
+        wish = {"RouteTableId": table_id, "NetworkInterfaceId": interface_id, **_destination(vip)}
+        try:
+            answer = self._change(about, lambda: self._client.replace_route(**wish))
+            return answer if isinstance(answer, Unknown) else None
+        except _NoSuchRoute:
+            pass
+        try:
+            answer = self._change(about, lambda: self._client.create_route(**wish))
+        except _NoSuchRoute as error:
+            raise RouteDidNotMove(f"{about}: {error}", hint="Check that the route table exists.") from error
+        return answer if isinstance(answer, Unknown) else None
+
+    def _change(self, about: str, call: Callable[[], T]) -> T | Unknown:
+        try:
+            return self._ask(about, call)
+        except ClientError as error:
+            code, text = aws.code_of(error), str(error)
+            if code == "InvalidRoute.NotFound" or "no route defined" in text:
+                raise _NoSuchRoute(text) from error
+            if code == "RouteAlreadyExists":  # somebody was quicker; the next comparison shows who
+                return Unknown(f"{about}: a route appeared meanwhile")
+            raise RouteDidNotMove(
+                aws.why(error, about=about),
+                hint="The role needs ec2:ReplaceRoute and ec2:CreateRoute on this table, the VIP must lie outside"
+                " the VPC's CIDRs, and the interface in this VPC.",
+            ) from error
+
+    def _ask(self, about: str, call: Callable[[], T]) -> T | Unknown:
+        try:
+            return self._bounded.call(call, self._timeout_s)
+        except ClientError as error:
+            refused = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) < 500
+            if refused and aws.code_of(error) not in _PASSING and not about.startswith("describing"):
+                raise
+            return Unknown(aws.why(error, about=about))
+        except (BotoCoreError, GaveUp, OSError) as error:
+            return Unknown(aws.why(error, about=about))
+
+
+class _NoSuchRoute(Exception):
+    pass
+
+
+def _cidr(vip: str) -> str:
+    return str(ipaddress.ip_network(vip))
+
+
+def _destination(vip: str) -> dict[str, str]:
+    version = ipaddress.ip_address(vip).version
+    return {"DestinationCidrBlock" if version == 4 else "DestinationIpv6CidrBlock": _cidr(vip)}
+
+
+def _target(table: Mapping[str, Any], cidr: str) -> str:
+    for route in table.get("Routes", ()):
+        if cidr in (route.get("DestinationCidrBlock"), route.get("DestinationIpv6CidrBlock")):
+            return "" if route.get("State") == "blackhole" else str(route.get("NetworkInterfaceId", ""))
+    return ""
