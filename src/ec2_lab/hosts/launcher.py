@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ec2_lab.errors import CommandFailed, MachineMissing
-from ec2_lab.hosts.cgroups import HostCgroup
+from ec2_lab.hosts.cgroups import HostCgroup, wait_until_dead
+from ec2_lab.model import LabPaths
 
 LAUNCH = Path(__file__).with_name("launch.sh")
 BOOT_TIMEOUT_S = 20.0
+KILL_TIMEOUT_S = 10.0
 CONSOLE_TAIL_BYTES = 2000
 
 
@@ -34,6 +36,17 @@ class Launch:
     nodes: tuple[tuple[Path, str], ...]  # (loop device, its path in the host)
     console: Path
     notify: Path
+
+
+def machine_name(paths: LabPaths, instance_id: str) -> str:
+    """What nspawn calls the host; unique on this computer."""
+    return f"ec2-{paths.name}-{instance_id}"
+
+
+def remove_nspawn_folder(machine: str) -> None:
+    """nspawn makes one per machine and leaves it behind when it is killed."""
+    with contextlib.suppress(FileNotFoundError):
+        Path("/run/systemd/nspawn/propagate", machine).rmdir()
 
 
 def launch(plan: Launch) -> int:
@@ -59,6 +72,7 @@ def launch(plan: Launch) -> int:
                 "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                 "NOTIFY_SOCKET": str(plan.notify),
                 "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+                "SYSTEMD_NSPAWN_LOCK": "0",  # our own lock holds, and leaves no files behind
                 # /proc/sys/net belongs to the host's own network; the rest of /proc/sys is the machine's.
                 "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
             },
@@ -66,8 +80,9 @@ def launch(plan: Launch) -> int:
         pid = _wait_until_ready(process, ready)
     if pid is None:
         plan.cgroup.kill()
-        process.kill()
+        process.kill()  # it may not have reached its cgroup
         process.wait()
+        wait_until_dead(plan.cgroup, KILL_TIMEOUT_S)
         tail = plan.console.read_bytes()[-CONSOLE_TAIL_BYTES:].decode(errors="replace")
         raise CommandFailed(f"{plan.machine} did not boot:\n{tail}", hint=f"all it said is in {plan.console}")
     threading.Thread(target=process.wait, daemon=True).start()  # reap it when the host goes

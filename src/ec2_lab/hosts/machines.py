@@ -18,7 +18,7 @@ from pathlib import Path
 from ec2_lab.errors import CommandFailed
 from ec2_lab.hosts import disks, seed, state
 from ec2_lab.hosts.cgroups import HostCgroup, wait_until_dead
-from ec2_lab.hosts.launcher import Launch, launch
+from ec2_lab.hosts.launcher import Launch, launch, machine_name, remove_nspawn_folder
 from ec2_lab.model import HostSpec, LabPaths, Power, Volume
 
 # Beside a root disk: the image under it. `image.build` keeps images that a link names.
@@ -54,37 +54,15 @@ class Hosts:
             if cgroup.populated():
                 return
             self._release(spec.instance_id)
-            folder = self._folder(spec.instance_id)
-            image = folder / "root.img"
-            if not image.exists():
-                self._make_root_disk(image)
-            # A disk fits only the image it was made on, whatever is the newest by now.
-            lower = (folder / IMAGE_LINK).readlink()
-            seed.write(folder / "seed", spec, lower)
-            cgroup.create()
-            facts = state.HostState(
-                spec.instance_id,
-                spec.name,
-                spec.private_ip,
-                netns,
-                0,
-                tuple(v.volume_id for v in spec.volumes),
-            )
+            volumes = tuple(volume.volume_id for volume in spec.volumes)
+            facts = state.HostState(spec.instance_id, spec.name, spec.private_ip, netns, 0, volumes)
             state.write(self._paths, facts)  # before anything is attached, so that it is found again
-            nodes = tuple((self._attached(v), device_node(v.volume_id)) for v in spec.volumes)
-            pid = launch(
-                Launch(
-                    machine=f"ec2-{self._paths.name}-{spec.instance_id}",
-                    netns=netns,
-                    cgroup=cgroup,
-                    folder=folder,
-                    root_loop=disks.attach_loop(image),
-                    lower=f"{folder / 'seed'}:{lower}",
-                    nodes=nodes,
-                    console=self._run_file(spec.instance_id, "console"),
-                    notify=self._run_file(spec.instance_id, "notify"),
-                )
-            )
+            cgroup.create()
+            try:
+                pid = launch(self._prepared(spec, netns, cgroup))
+            except CommandFailed:
+                self._release(spec.instance_id)
+                raise
             state.write(self._paths, replace(facts, init_pid=pid))
 
     def shut_down(self, instance_id: str, timeout_s: float) -> None:
@@ -94,8 +72,12 @@ class Hosts:
         if init is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(init, POWEROFF)
-            cgroup.wait_until_empty(timeout_s)  # without the lock: a crash may come meanwhile
-        self.crash(instance_id)
+            # Without the lock: a crash may come meanwhile, and then a boot.
+            if not cgroup.wait_until_empty(timeout_s):
+                self.crash(instance_id)
+        with self._locked(instance_id):
+            if not cgroup.populated():
+                self._release(instance_id)
 
     def crash(self, instance_id: str) -> None:
         """Cut the power. Also the way to clean up after a machine that is off already."""
@@ -170,6 +152,27 @@ class Hosts:
     def leader_pid(self, instance_id: str) -> int | None:
         return HostCgroup(self._paths, instance_id).init_pid()
 
+    def _prepared(self, spec: HostSpec, netns: str, cgroup: HostCgroup) -> Launch:
+        """Disks on loop devices, the seed layer written: all that the launch needs."""
+        folder = self._folder(spec.instance_id)
+        disk = folder / "root.img"
+        if not disk.exists():
+            self._make_root_disk(disk)
+        # A disk fits only the image it was made on, whatever is the newest by now.
+        image = (folder / IMAGE_LINK).readlink()
+        seed.write(folder / "seed", spec, image)
+        return Launch(
+            machine=machine_name(self._paths, spec.instance_id),
+            netns=netns,
+            cgroup=cgroup,
+            folder=folder,
+            root_loop=disks.attach_loop(disk),
+            lower=f"{folder / 'seed'}:{image}",
+            nodes=tuple((self._attached(volume), device_node(volume.volume_id)) for volume in spec.volumes),
+            console=self._run_file(spec.instance_id, "console"),
+            notify=self._run_file(spec.instance_id, "notify"),
+        )
+
     def _attached(self, volume: Volume) -> Path:
         image = volume_image(self._paths, volume.volume_id)
         disks.make_image(image, volume.size_gib)
@@ -192,6 +195,7 @@ class Hosts:
         for volume_id in facts.volumes if facts else ():
             disks.detach_loop(volume_image(self._paths, volume_id))
         HostCgroup(self._paths, instance_id).remove()
+        remove_nspawn_folder(machine_name(self._paths, instance_id))
 
     def _running(self, instance_id: str) -> HostCgroup:
         cgroup = HostCgroup(self._paths, instance_id)

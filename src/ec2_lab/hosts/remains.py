@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
 from pathlib import Path
 
 from ec2_lab.hosts import cgroups, disks, state
+from ec2_lab.hosts.launcher import machine_name, remove_nspawn_folder
 from ec2_lab.model import LabPaths
 
 KILL_TIMEOUT_S = 10.0
@@ -23,6 +25,7 @@ def sweep(paths: LabPaths) -> None:
     for host in hosts:
         cgroups.wait_until_dead(host, KILL_TIMEOUT_S)
         host.remove()
+        remove_nspawn_folder(machine_name(paths, host.path.name))
     for image in _images_on_loops(paths.disks):
         disks.detach_loop(image)
     shutil.rmtree(paths.disks, ignore_errors=True)
@@ -30,6 +33,8 @@ def sweep(paths: LabPaths) -> None:
     folder = cgroups.lab_cgroup(paths)
     if folder.is_dir():
         folder.rmdir()
+    with contextlib.suppress(OSError):  # others may have left something of theirs there
+        paths.run.rmdir()
 
 
 def _images_on_loops(below: Path) -> list[Path]:
