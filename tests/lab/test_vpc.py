@@ -49,6 +49,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
 ]
 
+IP_RECVERR = 11  # <linux/in.h>; without it a socket hears of hard errors only
 DB1, DB2, APP1 = ADDRESSES["db1"], ADDRESSES["db2"], ADDRESSES["app1"]
 
 
@@ -76,6 +77,13 @@ def overlay(*routes: tuple[str, Route]) -> Network:
     for table, route in routes:
         network = with_routes(network, table, route)
     return network
+
+
+def open_to_all(network: Network) -> Network:
+    """The network with groups that let everything in and out."""
+    anything = rule(Direction.INGRESS, "all", cidrs=EVERYWHERE)
+    groups = tuple(dataclasses.replace(g, rules=(anything, OUT)) for g in network.groups)
+    return dataclasses.replace(network, groups=groups)
 
 
 @pytest.fixture
@@ -133,27 +141,27 @@ def test_an_established_connection_survives_the_loss_of_its_rule(world: World) -
         assert world["app1"].ask(DB1) == "silence"
 
 
-def test_the_check_drops_what_an_interface_sends_under_a_foreign_address(world: World) -> None:
-    second = "172.16.0.2"
-    world["db1"].run("ip", "address", "replace", f"{second}/32", "dev", "lo")
-    anybody = rule(Direction.INGRESS, "tcp", PORT, cidrs=EVERYWHERE)
-    groups = (SecurityGroup("sg-db", VPC, (anybody, OUT)), *GROUPS[1:])
-    free = dataclasses.replace(overlay(("rtb-b", to("db1", f"{second}/32"))), groups=groups)
-    world.apply(free)
-    assert world["db1"].ask(DB2, source=second) == f"db2 {second}"
+def test_the_check_drops_what_an_interface_sends_under_a_foreign_address(vip_hosts: World) -> None:
+    app1, db1 = vip_hosts["app1"], vip_hosts["db1"]
+    unchecked = with_interface(open_to_all(overlay()), "app1", source_dest_check=False)
+    vip_hosts.apply(unchecked)
+    assert app1.hears(db1, APP1, source=VIP)
 
-    world.apply(with_interface(free, "db1", source_dest_check=True))
-    assert world["db1"].ask(DB2, source=second) == "silence"
-    assert world["db1"].ask(DB2) == f"db2 {DB1}"
+    vip_hosts.apply(with_interface(unchecked, "db1", source_dest_check=True))
+    assert not app1.hears(db1, APP1, source=VIP)
+    assert app1.hears(db1, APP1)
 
 
 def test_the_check_drops_what_is_sent_to_an_interface_under_a_foreign_address(vip_hosts: World) -> None:
-    unchecked = overlay(("rtb-a", to("db2")))
-    vip_hosts.apply(with_interface(unchecked, "db2", source_dest_check=True))
-    assert vip_hosts["app1"].ask(VIP) == "silence"
-
+    app1, db2 = vip_hosts["app1"], vip_hosts["db2"]
+    unchecked = open_to_all(overlay(("rtb-a", to("db2"))))
     vip_hosts.apply(unchecked)
-    assert vip_hosts["app1"].ask(VIP) == f"db2 {APP1}"
+    assert db2.hears(app1, VIP)
+    assert app1.ask(VIP) == f"db2 {APP1}"
+
+    vip_hosts.apply(with_interface(unchecked, "db2", source_dest_check=True))
+    assert not db2.hears(app1, VIP)
+    assert db2.hears(app1, DB2)
 
 
 def test_every_route_table_may_send_the_vip_elsewhere(vip_hosts: World) -> None:
@@ -194,6 +202,26 @@ def test_the_vpc_says_nothing_about_what_it_cannot_deliver(world: World, address
     assert world["app1"].ask(address) == "silence"
 
     assert time.monotonic() - began >= 0.5
+
+
+@pytest.mark.parametrize(("address", "port"), [("10.0.11.1", PORT), (METADATA_ADDRESS, 81)])
+def test_the_router_itself_refuses_nobody_aloud(world: World, address: str, port: int) -> None:
+    assert world["app1"].ask(address, port) == "silence"
+
+
+def test_the_router_sends_no_icmp_errors(world: World) -> None:
+    def outlive() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+            probe.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+            probe.settimeout(0.5)
+            probe.connect((DB2, PORT))
+            probe.send(b"too far")
+            probe.recv(100)  # OSError by an ICMP error, TimeoutError by silence
+
+    world.apply(open_to_all(NETWORK))
+    with pytest.raises(TimeoutError):
+        world["app1"].do(outlive)
 
 
 def test_a_stopped_neighbour_is_silent_and_its_routes_are_blackholes(vip_hosts: World) -> None:

@@ -136,6 +136,13 @@ class _Server(socketserver.ThreadingTCPServer):
     name = ""
 
 
+def _datagrams(address: str) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.settimeout(ANSWER_S)
+    made.bind((address, 0))
+    return made
+
+
 class Spot:
     """A place in the network from which one can talk and listen."""
 
@@ -171,6 +178,15 @@ class Spot:
                 return connection.recv(100).decode().strip()
         except TimeoutError:
             return "silence"
+
+    def hears(self, sender: Spot, address: str, *, source: str = "") -> bool:
+        """Whether one datagram from `sender` to `address` arrives here; no answer takes part in it."""
+        with self.do(lambda: _datagrams("0.0.0.0")) as ear, sender.do(lambda: _datagrams(source)) as mouth:  # noqa: S104
+            mouth.sendto(b"hear me", (address, ear.getsockname()[1]))
+            try:
+                return ear.recv(100) == b"hear me"
+            except TimeoutError:
+                return False
 
     def close(self) -> None:
         for server in self._servers:
