@@ -45,19 +45,24 @@ def down(paths: LabPaths, say: Say) -> None:
     """Remove the lab with its machines and disks, whatever state it is in. Never asks."""
     if os.geteuid() != 0:
         preflight.check()
-    with _alone(paths):
+    with _alone(paths) as lock:
         _remove(paths)
-    paths.run.with_suffix(".lock").unlink(missing_ok=True)
+        lock.unlink()
     say(f"lab {paths.name} is removed")
 
 
 @contextlib.contextmanager
-def _alone(paths: LabPaths) -> Iterator[None]:
-    """Let nobody else start or remove this lab meanwhile."""
+def _alone(paths: LabPaths) -> Iterator[Path]:
+    """Let nobody else start or remove this lab meanwhile; gives the file that is locked."""
     paths.run.parent.mkdir(parents=True, exist_ok=True)
-    with paths.run.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    path = paths.run.with_suffix(".lock")
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever had it before us may have removed the file: then the lock is on nothing.
+            if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                yield path
+                return
 
 
 def _answers(paths: LabPaths) -> bool:
