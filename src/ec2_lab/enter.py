@@ -46,7 +46,7 @@ def run_in(paths: LabPaths, host: str, argv: Sequence[str]) -> int:
     cgroup = HostCgroup(paths, instance_id)
     init = cgroup.init_pid()
     if init is None:
-        raise HostOff(f"host {host} ({instance_id}) is off", hint=f"ec2-lab start {host}")
+        raise HostOff(f"host {host} ({instance_id}) is off", hint=f"Start it: ec2-lab fault start {host}")
     own_folder = cgroup.path / CGROUP
     own_folder.mkdir(exist_ok=True)
     procs = os.open(own_folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)

@@ -77,7 +77,7 @@ class Region(Protocol):
     """What the control interface can ask of a running lab. HOST is a Name tag or an instance id."""
 
     def hosts(self) -> list[dict[str, str]]:
-        """`{id, name, az, private_ip, state}` of every instance not terminated; state is the real power state."""
+        """`{id, name, az, private_ip, state}` of every instance not terminated; state is the real power."""
 
     def status(self) -> dict[str, object]: ...
 
