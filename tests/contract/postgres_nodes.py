@@ -1,0 +1,209 @@
+"""Two real PostgreSQL servers, each in a network namespace and a cgroup of its own, behind real gates.
+
+    node 10.9.0.1 ── veth ── 10.9.0.2 client namespace, which is the second node here
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from failover_agent.adapters.clock import SystemClock
+from failover_agent.adapters.gate_table import GatePlan, table_text
+from failover_agent.adapters.postgres import LocalPostgres, PostgresPlan
+from failover_agent.adapters.systemd import looks
+from failover_agent.errors import PostgresFailed
+
+from .namespaces import entered, node_with_neighbours
+
+USER = "postgres"
+MEMBERS = {"db1": "10.9.0.1", "db2": "10.9.0.2"}
+READY_S = 20.0
+
+
+def newest_bin_dir() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[4]))
+    return found[-1].parent if found else None
+
+
+class CgroupUnit:
+    """A unit as systemd would hold it: a condition, a cgroup, a process that says when it is ready."""
+
+    def __init__(self, name: str, namespace: str, plan: PostgresPlan) -> None:
+        root = next(p for p in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")) if (p / "cgroup.procs").exists())
+        self._cgroup = root / name
+        self._namespace = namespace
+        self._plan = plan
+        self._cgroup.mkdir(exist_ok=True)
+
+    def start(self, timeout_s: float) -> None:
+        if not self._plan.may_start.exists():
+            raise PostgresFailed("condition failed", hint="the agent did not allow it")
+        enter = f"echo $$ > {self._cgroup}/cgroup.procs; exec setpriv --reuid={USER} --regid={USER} --init-groups "
+        command = (
+            f"{self._plan.program('postgres')} -D {self._plan.data_dir} -c config_file={self._plan.config_file}"
+        )
+        log = (self._plan.data_dir.parent / "log").open("a")
+        with entered(self._namespace):
+            subprocess.Popen(
+                ("sh", "-c", enter + command),
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                env={"PATH": os.environ["PATH"], "HOME": "/var/lib/postgresql"},
+            )
+        pid_file = self._plan.data_dir / "postmaster.pid"
+        for left in looks(min(timeout_s, READY_S)):
+            with contextlib.suppress(OSError, IndexError):
+                lines = pid_file.read_text().splitlines()
+                if int(lines[0]) in self.processes() and lines[7].strip() == "ready":
+                    return
+            if left <= 0:
+                raise PostgresFailed("not ready", hint=(self._plan.data_dir.parent / "log").read_text()[-2000:])
+
+    def stop(self, timeout_s: float) -> None:
+        self.kill(timeout_s)
+
+    def kill(self, timeout_s: float) -> None:
+        (self._cgroup / "cgroup.kill").write_text("1")
+        for _left in looks(timeout_s):
+            if not self.processes():
+                return
+
+    def processes(self) -> list[int]:
+        listing = self._cgroup / "cgroup.procs"
+        return [int(line) for line in listing.read_text().split()] if listing.exists() else []
+
+    def remove(self) -> None:
+        self.kill(10)
+        self._cgroup.rmdir()
+
+
+@dataclass
+class Node:
+    name: str
+    namespace: str
+    plan: PostgresPlan
+    unit: CgroupUnit
+    postgres: LocalPostgres
+
+    def sql(self, statement: str) -> Any:
+        import psycopg
+
+        with psycopg.connect(
+            host=str(self.plan.socket_dir), user=USER, dbname=USER, autocommit=True
+        ) as connection:
+            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else None
+
+
+def certificates(place: Path) -> None:
+    """A CA and one server certificate, as the playbook makes them."""
+    now = datetime.datetime.now(datetime.UTC)
+
+    def sign(name: str, key: Any, issuer: str, by: Any, ca: bool) -> x509.Certificate:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .sign(by, hashes.SHA256())
+        )
+
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    pem = serialization.Encoding.PEM
+    (place / "ca.crt").write_bytes(sign("ca", ca_key, "ca", ca_key, True).public_bytes(pem))
+    (place / "node.crt").write_bytes(sign("node", key, "ca", ca_key, False).public_bytes(pem))
+    private = serialization.PrivateFormat.PKCS8
+    (place / "node.key").write_bytes(key.private_bytes(pem, private, serialization.NoEncryption()))
+    entry = pwd.getpwnam(USER)
+    os.chown(place / "node.key", entry.pw_uid, entry.pw_gid)
+    (place / "node.key").chmod(0o600)
+
+
+def write_configuration(plan: PostgresPlan, shared: Path) -> None:
+    """What role postgresql installs, less its comforts."""
+    etc = plan.config_file.parent
+    hba, ident = etc / "pg_hba.conf", etc / "pg_ident.conf"
+    hba.write_text(
+        "local all postgres peer map=primacy\n"
+        "hostssl replication replicator 10.9.0.0/24 scram-sha-256\n"
+        "hostssl postgres rewinder 10.9.0.0/24 scram-sha-256\n"
+    )
+    ident.write_text("primacy root postgres\nprimacy postgres postgres\n")
+    plan.config_file.write_text(
+        f"hba_file='{hba}'\nident_file='{ident}'\nlisten_addresses='*'\nport={plan.port}\n"
+        f"unix_socket_directories='{plan.socket_dir}'\nssl=on\nssl_cert_file='{shared}/node.crt'\n"
+        f"ssl_key_file='{shared}/node.key'\nwal_log_hints=on\nhot_standby=on\nwal_keep_size=256MB\n"
+        "restart_after_crash=off\nshared_buffers=16MB\nmax_connections=30\nwal_receiver_timeout=5s\n"
+        f"wal_retrieve_retry_interval=200ms\ninclude_if_exists='{plan.agent_config_file}'\n"
+    )
+
+
+def make_node(name: str, namespace: str, place: Path, shared: Path, bin_dir: Path) -> Node:
+    for part in ("srv", "etc", "run", "state", "socket"):
+        (place / part).mkdir(parents=True)
+        if part in ("srv", "socket", "etc"):
+            shutil.chown(place / part, USER, USER)
+    plan = PostgresPlan(
+        node=name,
+        version=int(bin_dir.parts[4]),
+        bin_dir=bin_dir,
+        data_dir=place / "srv/main",
+        config_file=place / "etc/postgresql.conf",
+        agent_config_file=place / "etc/agent.conf",
+        user=USER,
+        socket_dir=place / "socket",
+        port=5432,
+        replication_port=5433,
+        members=MEMBERS,
+        tls_ca=shared / "ca.crt",
+        replication_secret=shared / "replication",
+        rewind_secret=shared / "rewind",
+        run_dir=place / "run",
+        state_dir=place / "state",
+    )
+    write_configuration(plan, shared)
+    unit = CgroupUnit(f"contract-{name}", namespace, plan)
+    return Node(name, namespace, plan, unit, LocalPostgres(plan, unit, SystemClock()))
+
+
+@contextlib.contextmanager
+def two_nodes(place: Path) -> Iterator[tuple[Node, Node]]:
+    bin_dir = newest_bin_dir()
+    assert bin_dir is not None
+    certificates(place)
+    (place / "replication").write_text("a:strange\\secret\n")
+    (place / "rewind").write_text("another 'secret'\n")
+    gate = table_text(GatePlan(5432, 5433, tuple(MEMBERS.values()), (0, pwd.getpwnam(USER).pw_uid)))
+    with node_with_neighbours("pg") as (first, second, _member):
+        nodes = []
+        for name, namespace in (("db1", first), ("db2", second)):
+            with entered(namespace):
+                subprocess.run(("nft", "-f", "-"), input=gate, text=True, check=True)
+            nodes.append(make_node(name, namespace, place / name, place, bin_dir))
+        try:
+            yield nodes[0], nodes[1]
+        finally:
+            for node in nodes:
+                log = node.plan.data_dir.parent / "log"
+                print(f"--- {node.name}", log.read_text()[-3000:] if log.exists() else "", sep="\n")
+                node.unit.remove()

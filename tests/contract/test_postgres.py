@@ -1,0 +1,187 @@
+"""PostgreSQL as the agent handles it, on real servers: every promise of ports.Postgres."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from failover_agent.adapters.clock import SystemClock
+from failover_agent.adapters.postgres.interrupted import note_rewind
+from failover_agent.adapters.systemd import looks
+from failover_agent.core.model import Server, ServerState, Unknown
+from failover_agent.errors import DataDirectoryRefused, PostgresFailed
+
+from .namespaces import entered
+from .postgres_nodes import Node, newest_bin_dir, two_nodes
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0 or newest_bin_dir() is None, reason="needs root and PostgreSQL"),
+]
+
+SOON_S = 15.0
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[Node, Node]]:
+    # Not pytest's own directory: PostgreSQL's user must be able to walk into it.
+    with tempfile.TemporaryDirectory(prefix="pg-contract-") as place:
+        Path(place).chmod(0o755)
+        with two_nodes(Path(place)) as nodes:
+            yield nodes
+
+
+@pytest.fixture(scope="module")
+def steps() -> list[str]:
+    return []
+
+
+def quiet(_line: str) -> None: ...
+
+
+def look(node: Node) -> Server:
+    seen = node.postgres.observe()
+    assert isinstance(seen, Server), seen
+    return seen
+
+
+def until(fact: Callable[[], bool]) -> None:
+    assert any(fact() for _left in looks(SOON_S, 0.05)), "did not come true in time"
+
+
+def caught_up(standby: Node, primary: Node) -> bool:
+    here, there = look(standby), look(primary)
+    return here.streaming and here.received_lsn >= there.received_lsn
+
+
+def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
+    """Goal: bootstrap, clone, promotion, rewind and switchover as the agent orders them, in one story."""
+    db1, db2 = pair
+
+    # Bootstrap: nothing there; initdb leaves a stopped server that can only start as a standby.
+    assert look(db1) == Server(ServerState.ABSENT)
+    db1.postgres.init(quiet)
+    stopped = look(db1)
+    assert (stopped.state, stopped.clean, stopped.standby_signal) == (ServerState.STOPPED, True, True)
+    with pytest.raises(DataDirectoryRefused):
+        db1.postgres.init(quiet)
+
+    db1.postgres.start_primary()
+    first = look(db1)
+    assert (first.state, first.timeline) == (ServerState.PRIMARY, 1)
+    assert first.system_identifier == stopped.system_identifier
+    assert db1.plan.standby_signal.exists()
+    assert not db1.plan.may_start.exists()
+    db1.sql("CREATE TABLE t (i int)")
+
+    # Clone: only the replication port leads there, both gates are shut.
+    heard: list[str] = []
+    with entered(db2.namespace):
+        db2.postgres.clone("db1", heard.append)
+    assert "clone 100 %" in heard
+    db2.postgres.start_standby("db1")
+    until(lambda: caught_up(db2, db1))
+    second = look(db2)
+    assert (second.state, second.upstream, second.timeline) == (ServerState.STANDBY, "db1", 1)
+    until(lambda: look(db1).replicas == ("db2",))
+
+    # Power loss of db1 (its cgroup is killed), promotion of db2.
+    died = threading.Event()
+    db1.postgres.on_death(died.set)
+    until(lambda: "postmaster-watch" in {t.name for t in threading.enumerate()})
+    db1.sql("INSERT INTO t SELECT generate_series(1, 1000)")
+    until(lambda: caught_up(db2, db1))
+    SystemClock().wait(threading.Event(), 0.5)
+    db1.unit.kill(5)
+    assert died.wait(1.0)
+    dead = look(db1)
+    assert (dead.state, dead.clean) == (ServerState.STOPPED, False)
+    end = db1.postgres.wal_end()
+    assert end == look(db2).received_lsn, "all that the dead primary wrote had been received"
+    assert db2.postgres.promote(10) == 2
+    promoted = look(db2)
+    assert (promoted.state, promoted.timeline) == (ServerState.PRIMARY, 2)
+    assert [fork.timeline for fork in promoted.history] == [1]
+    assert db2.plan.standby_signal.exists()
+    db2.postgres.checkpoint()
+
+    # db1 writes on its own beyond the fork: it diverges.
+    db1.postgres.start_primary()
+    db1.sql("INSERT INTO t SELECT generate_series(5000, 5999)")
+    db2.sql("INSERT INTO t VALUES (77)")
+    db1.unit.kill(5)
+    with entered(db1.namespace):
+        db1.postgres.rewind("db2", quiet)
+    kept = next((db1.plan.data_dir.parent / "diverged").iterdir())
+    note = json.loads((kept / "diverged.json").read_text())
+    assert note["rewound_against"] == "db2"
+    assert note["segments"]
+    db1.postgres.start_standby("db2")
+    until(lambda: caught_up(db1, db2))
+    assert db1.sql("SELECT count(*), max(i) FROM t") == [(1001, 1000)]
+    until(lambda: look(db1).timeline == 2)
+
+    # Switchover: fast stop sends everything; the old primary follows without a rewind.
+    db2.sql("INSERT INTO t VALUES (78)")
+    db2.postgres.checkpoint()
+    db2.postgres.stop(10)
+    clean = look(db2)
+    assert (clean.state, clean.clean) == (ServerState.STOPPED, True)
+    assert db2.postgres.wal_end() == look(db1).received_lsn
+    begun = SystemClock().now()
+    assert db1.postgres.promote(10) == 3
+    assert SystemClock().now() - begun < 2
+    db2.postgres.start_standby("db1")
+    until(lambda: caught_up(db2, db1))
+    until(lambda: look(db2).timeline == 3)
+    assert db2.sql("SELECT count(*) FROM t") == [(1002,)]
+
+    # A standby is told to follow nobody, then somebody again, without a restart.
+    db2.postgres.follow("")
+    until(lambda: not look(db2).streaming)
+    assert look(db2).upstream == ""
+    db2.postgres.follow("db1")
+    until(lambda: look(db2).streaming)
+
+    # A rewind that is refused leaves the directory as it was; nothing forbids the next try.
+    db2.postgres.stop(10)
+    db1.postgres.stop(10)
+    with entered(db2.namespace), pytest.raises(PostgresFailed):
+        db2.postgres.rewind("db1", quiet)
+    assert look(db2).standby_signal
+    db1.postgres.start_primary()
+    db2.postgres.start_standby("db1")
+    until(lambda: caught_up(db2, db1))
+
+    # Clone over an old directory keeps it.
+    db2.postgres.stop(10)
+    note_rewind(db2.plan, "db1", "")
+    with pytest.raises(PostgresFailed):
+        db2.postgres.start_standby("db1")
+    with entered(db2.namespace), pytest.raises(PostgresFailed):
+        db2.postgres.rewind("db1", quiet)
+    with entered(db2.namespace):
+        db2.postgres.clone("db1", quiet)
+    assert len(list(db2.plan.data_dir.parent.glob("main.kept-*"))) == 1
+    db2.postgres.start_standby("db1")
+    until(lambda: caught_up(db2, db1))
+
+    # A frozen server is Unknown, not stopped; a look stays bounded.
+    pids = db2.unit.processes()
+    for pid in pids:
+        os.kill(pid, 19)
+    try:
+        until(lambda: isinstance(db2.postgres.observe(), Unknown))
+        begun = SystemClock().now()
+        assert isinstance(db2.postgres.observe(), Unknown)
+        assert SystemClock().now() - begun < 1.1
+    finally:
+        for pid in pids:
+            os.kill(pid, 18)
+    until(lambda: isinstance(db2.postgres.observe(), Server))
