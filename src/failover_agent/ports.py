@@ -39,7 +39,7 @@ class Clock(Protocol):
 class LeaseStore(Protocol):
     """One item per cluster that changes only under condition, and small notes beside it."""
 
-    def read(self) -> LeaseItem | None | Unknown:
+    def read(self) -> LeaseItem | Unknown | None:
         """A consistent read. None: the store says that there is no item (an alarm, L6)."""
 
     def write(self, item: LeaseItem, *, only_if: Absent | Version) -> WriteOutcome:
@@ -48,7 +48,7 @@ class LeaseStore(Protocol):
         `Unknown` means that it may have landed, now or later.
         """
 
-    def note(self, key: str, value: Mapping[str, str]) -> None | Unknown:
+    def note(self, key: str, value: Mapping[str, str]) -> Unknown | None:
         """Unconditional side note, e.g. `member#db1`, `history#7`. Last writer wins."""
 
     def notes(self, prefix: str) -> Mapping[str, Mapping[str, str]] | Unknown: ...
@@ -91,10 +91,10 @@ class RouteTables(Protocol):
     """The VPC's route tables. One attempt per call, no SDK retry (R1)."""
 
     def targets(self, vip: str) -> Mapping[str, str] | Unknown:
-        """Route table id → interface id the VIP's /32 points to, "" where there is no route or a blackhole."""
+        """Route table id → interface id of the VIP's /32, "" where there is no route or a blackhole."""
 
-    def point(self, table_id: str, vip: str, interface_id: str) -> None | Unknown:
-        """Replace the route, or create it where there is none. Raises RouteDidNotMove when the API says no."""
+    def point(self, table_id: str, vip: str, interface_id: str) -> Unknown | None:
+        """Replace the route, or create a missing one. Raises RouteDidNotMove when the API says no."""
 
 
 class Postgres(Protocol):
@@ -104,7 +104,7 @@ class Postgres(Protocol):
         """One look, bounded by a second. A server that runs and does not answer is Unknown, not stopped."""
 
     def start_standby(self, upstream: str) -> None:
-        """Start in recovery, following node `upstream` (empty: nobody). Returns when it takes local connections."""
+        """Start in recovery, following `upstream` (empty: nobody). Returns when it takes connections."""
 
     def start_primary(self) -> None:
         """Start read-write (crash recovery included), then put standby.signal back (N1)."""
@@ -116,7 +116,7 @@ class Postgres(Protocol):
         """Promote the running standby, put standby.signal back; returns the new timeline."""
 
     def stop(self, timeout_s: float) -> None:
-        """Fast shutdown; escalates to `kill` after `timeout_s`. Nothing of PostgreSQL is left when it returns."""
+        """Fast shutdown, `kill` after `timeout_s`. Nothing of PostgreSQL is left when it returns."""
 
     def kill(self) -> None:
         """Kill every process of the unit's cgroup (backends outlive a postmaster, N3) and see them gone."""
@@ -127,7 +127,7 @@ class Postgres(Protocol):
         """End of the WAL on the disk of a stopped server, read from the segments themselves."""
 
     def init(self, progress: Progress) -> None:
-        """initdb with checksums and wal_log_hints, the cluster's own roles; left stopped. Never over existing data."""
+        """initdb with checksums and the cluster's own roles; left stopped. Never over existing data."""
 
     def clone(self, upstream: str, progress: Progress) -> None:
         """pg_basebackup into a new directory that takes the data directory's place only when whole (N5)."""

@@ -91,12 +91,13 @@ def starts_keep_failing(s: Snapshot) -> bool:
 
 
 def my_data_is_foreign(s: Snapshot) -> bool:
-    return isinstance(s.lease, LeaseSeen) and isinstance(s.server, Server) and _foreign(s.server, s.lease)
-
-
-def _foreign(server: Server, lease: LeaseSeen) -> bool:
-    ours, theirs = server.system_identifier, lease.item.system_identifier
-    return bool(ours and theirs) and ours != theirs
+    """Of another system than the lease's; or the lease's has no name yet and another node is making it."""
+    if not isinstance(s.lease, LeaseSeen) or not isinstance(s.server, Server):
+        return False
+    ours, item = s.server.system_identifier, s.lease.item
+    if not item.system_identifier:
+        return bool(ours) and item.holder is not None and item.holder.name != s.me.name
+    return bool(ours) and ours != item.system_identifier
 
 
 def there_is_no_lease_item(s: Snapshot) -> bool:
@@ -117,8 +118,17 @@ def everybody_has_no_data(s: Snapshot) -> bool:
 
 
 def missing_for_bootstrap(s: Snapshot) -> list[str]:
-    """The members that have not said that they are empty."""
-    return [m.name for m in s.others if not _says_it_is_empty(s.report_of(m.name))]
+    """The members that have not said that they are empty.
+
+    Not counted: a silent node that held a lease without a system. Whatever it has was never
+    written to, because `publish` comes before `serve`.
+    """
+    return [name for name in _who_counts(s) if not _says_it_is_empty(s.report_of(name))]
+
+
+def _who_counts(s: Snapshot) -> list[str]:
+    lost = _last_holder(s)
+    return [m.name for m in s.others if m.name != lost or s.report_of(m.name) is not None]
 
 
 def _says_it_is_empty(report: NodeReport | None) -> bool:
@@ -132,7 +142,7 @@ def somebody_has_data(s: Snapshot) -> bool:
 
 
 def i_am_first_by_name(s: Snapshot) -> bool:
-    return all(s.me.name < m.name for m in s.others)
+    return all(s.me.name < name for name in _who_counts(s))
 
 
 def initdb_is_not_done(s: Snapshot) -> bool:

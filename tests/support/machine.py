@@ -1,0 +1,334 @@
+# ruff: noqa: ARG002  # the arguments are the ports'; most of these parts need none of them
+"""One node's parts in memory: clock, gate, addresses, notes, and a PostgreSQL with WAL and timelines.
+
+What a power loss, a frozen host and a kernel do to them follows LAB_FACTS; nothing here sleeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from failover_agent.core.model import (
+    Absent,
+    Fork,
+    Heard,
+    LeaseItem,
+    NodeReport,
+    Server,
+    ServerState,
+    Unknown,
+    Version,
+    WriteOutcome,
+)
+from failover_agent.core.rejoin import Way, choose_way
+from failover_agent.errors import PostgresFailed
+from failover_agent.ports import Progress
+
+if TYPE_CHECKING:
+    from tests.support.world import World
+
+
+class HandClock:
+    """Goes on only when told. A wait inside a call moves it, and the world's physics with it."""
+
+    def __init__(self, moved: Callable[[], None] = lambda: None) -> None:
+        self.time = 100.0
+        self._moved = moved
+
+    def now(self) -> float:
+        return self.time
+
+    def wall(self) -> float:
+        return 1_760_000_000 + self.time
+
+    def wait(self, wake: object, timeout_s: float) -> bool:
+        if not (is_set := bool(wake.is_set())):  # type: ignore[attr-defined]
+            self.time += timeout_s
+            self._moved()
+        return is_set
+
+
+@dataclass(slots=True)
+class Opening:
+    """The gate was open from `begin` until `end` at the latest."""
+
+    begin: float
+    end: float
+
+
+class KernelGate:
+    """Shuts by itself at the deadline, whatever the agent does. Keeps every opening."""
+
+    def __init__(self, clock: HandClock) -> None:
+        self._clock = clock
+        self.openings: list[Opening] = []
+
+    def open_until(self, deadline: float) -> None:
+        now = self._clock.now()
+        if self.is_open():
+            self.openings[-1].end = deadline
+        elif deadline > now:
+            self.openings.append(Opening(now, deadline))
+
+    def shut(self) -> None:
+        if self.is_open():
+            self.openings[-1].end = self._clock.now()
+
+    def is_open(self) -> bool:
+        return bool(self.openings) and self.openings[-1].end > self._clock.now()
+
+    def intact(self) -> bool:
+        return True
+
+    def restore(self) -> None:
+        self.shut()
+
+    def watch(self, disturbed: Callable[[], None]) -> None: ...
+
+
+class Dummy:
+    """Virtual addresses."""
+
+    def __init__(self) -> None:
+        self.here: set[str] = set()
+
+    def bind(self, vip: str) -> None:
+        self.here.add(vip)
+
+    def unbind(self, vip: str) -> None:
+        self.here.discard(vip)
+
+    def bound(self) -> frozenset[str]:
+        return frozenset(self.here)
+
+
+class Pages:
+    """A notebook."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, dict[str, object]] = {}
+
+    def load(self, key: str) -> Mapping[str, object] | None:
+        return self.pages.get(key)
+
+    def save(self, key: str, value: Mapping[str, object]) -> None:
+        self.pages[key] = dict(value)
+
+    def forget(self, key: str) -> None:
+        self.pages.pop(key, None)
+
+
+@dataclass(slots=True)
+class Token:
+    here: bool = True
+
+    def present(self) -> bool:
+        return self.here
+
+    def spend(self) -> None:
+        self.here = False
+
+
+class Systemd:
+    def ready(self, status: str) -> None: ...
+
+    def alive(self, status: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Disk:
+    """What of PostgreSQL survives a power loss."""
+
+    system: str = ""  # empty: no data directory
+    timeline: int = 1
+    end: int = 1000
+    history: tuple[Fork, ...] = ()
+
+
+@dataclass(slots=True)
+class MemoryPostgres:
+    """Streams when its upstream is a primary whose history fits, as PostgreSQL does."""
+
+    name: str
+    world: World
+    disk: Disk = field(default_factory=Disk)
+    state: ServerState = ServerState.STOPPED
+    upstream: str = ""
+    streaming: bool = False
+    replays: bool = True
+    starts: list[str] = field(default_factory=list)  # every call that changed something, in order
+    refuse_start: bool = False
+    refuse_rewind: bool = False
+
+    def observe(self) -> Server | Unknown:
+        if not self.disk.system:
+            return Server(ServerState.ABSENT)
+        d = self.disk
+        return Server(
+            self.state,
+            d.system,
+            d.timeline,
+            d.end,
+            d.end,
+            streaming=self.streaming,
+            upstream=self.upstream,
+            history=d.history,
+            standby_signal=self.state is not ServerState.PRIMARY,
+        )
+
+    def start_standby(self, upstream: str) -> None:
+        self._start(f"standby of {upstream or 'nobody'}")
+        self.state, self.upstream = ServerState.STANDBY, upstream
+
+    def start_primary(self) -> None:
+        self._start("primary")
+        self.state, self.upstream = ServerState.PRIMARY, ""
+
+    def _start(self, how: str) -> None:
+        self.starts.append(how)
+        if self.refuse_start:
+            raise PostgresFailed("it does not start", hint="It is a test.")
+
+    def follow(self, upstream: str) -> None:
+        self.starts.append(f"follow {upstream}")
+        self.upstream, self.streaming = upstream, False
+
+    def promote(self, timeout_s: float) -> int:
+        assert self.state is ServerState.STANDBY, "only a standby is promoted"
+        self.starts.append("promote")
+        d = self.disk
+        highest = self.world.highest_timeline(d.system) if self.world.unique_timelines else d.timeline
+        d.history = (*d.history, Fork(d.timeline, d.end))
+        d.timeline = highest + 1
+        self.state, self.upstream, self.streaming = ServerState.PRIMARY, "", False
+        return d.timeline
+
+    def stop(self, timeout_s: float) -> None:
+        if self.state in (ServerState.PRIMARY, ServerState.STANDBY):
+            self.starts.append("stop")
+            self.world.replicate()  # walsenders flush before a fast shutdown ends
+            self.state, self.streaming = ServerState.STOPPED, False
+
+    def kill(self) -> None:
+        if self.state is not ServerState.STOPPED:
+            self.starts.append("kill")
+            self.state, self.streaming = ServerState.STOPPED, False
+
+    def checkpoint(self) -> None: ...
+
+    def wal_end(self) -> int | Unknown:
+        return self.disk.end
+
+    def init(self, progress: Progress) -> None:
+        assert not self.disk.system, "initdb never runs over data"
+        self.starts.append("init")
+        self.disk = Disk(system=f"made by {self.name}")
+        self.state = ServerState.STOPPED
+
+    def clone(self, upstream: str, progress: Progress) -> None:
+        source = self.world.postgres(upstream)
+        self.starts.append(f"clone {upstream}")
+        if source.state is not ServerState.PRIMARY:
+            raise PostgresFailed(f"{upstream} is no primary", hint="It is a test.")
+        self.disk = replace(source.disk)
+        self.state = ServerState.STOPPED
+
+    def rewind(self, upstream: str, progress: Progress) -> None:
+        source = self.world.postgres(upstream)
+        self.starts.append(f"rewind {upstream}")
+        if self.refuse_rewind or source.state is not ServerState.PRIMARY:
+            raise PostgresFailed(f"cannot rewind against {upstream}", hint="It is a test.")
+        self.disk = replace(source.disk)
+
+    def on_death(self, died: Callable[[], None]) -> None:
+        self.world.deaths[self.name] = died
+
+    def receive(self) -> None:
+        """Whatever the upstream has now, if it can be reached and fits."""
+        if self.state is not ServerState.STANDBY:
+            self.streaming = False
+            return
+        source = self.world.source_of(self)
+        mine = self.observe()
+        theirs = source.observe() if source else None
+        fits = (
+            isinstance(mine, Server)
+            and isinstance(theirs, Server)
+            and theirs.state is ServerState.PRIMARY
+            and mine.received_lsn <= theirs.received_lsn
+            and choose_way(mine, mine.received_lsn, theirs) is Way.FOLLOW
+        )
+        self.streaming = fits
+        if fits and source is not None and self.replays:
+            self.disk = replace(source.disk)
+
+
+@dataclass(slots=True)
+class NodeStore:
+    """The shared store over this node's own way to it."""
+
+    world: World
+    name: str
+    writes: list[LeaseItem] = field(default_factory=list)
+
+    def read(self) -> LeaseItem | Unknown | None:
+        return Unknown("cut") if self.name in self.world.no_api else self.world.store.read()
+
+    def write(self, item: LeaseItem, *, only_if: Absent | Version) -> WriteOutcome:
+        if self.name in self.world.no_api:
+            return Unknown("cut")
+        self.writes.append(item)
+        outcome = self.world.store.write(item, only_if=only_if)
+        return Unknown("answer lost") if self.name in self.world.lost_answers else outcome
+
+    def note(self, key: str, value: Mapping[str, str]) -> Unknown | None:
+        return None
+
+    def notes(self, prefix: str) -> Mapping[str, Mapping[str, str]] | Unknown:
+        return {}
+
+
+@dataclass(slots=True)
+class NodeRoutes:
+    world: World
+    name: str
+
+    def targets(self, vip: str) -> Mapping[str, str] | Unknown:
+        return Unknown("cut") if self.name in self.world.no_api else dict(self.world.tables)
+
+    def point(self, table_id: str, vip: str, interface_id: str) -> Unknown | None:
+        if self.name in self.world.no_api:
+            return Unknown("cut")
+        self.world.tables[table_id] = interface_id
+        return None
+
+
+@dataclass(slots=True)
+class NodePeers:
+    world: World
+    name: str
+
+    def reports(self) -> Mapping[str, Heard | Unknown]:
+        return {name: self.ask(name) for name in self.world.nodes if name != self.name}
+
+    def ask(self, name: str) -> Heard | Unknown:
+        other = self.world.nodes[name]
+        if not self.world.can_talk(self.name, name):
+            return Unknown("no answer")
+        return Heard(other.agent.report(), self.world.clock.now())
+
+    def ask_rejoin(self, name: str) -> bool | Unknown:
+        if not self.world.can_talk(self.name, name):
+            return Unknown("no answer")
+        return self.world.nodes[name].agent.grant_rejoin(self.name)
+
+    def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
+        return Unknown("not in this world")
+
+    def wake(self, name: str) -> None:
+        if self.world.can_talk(self.name, name):
+            self.world.nodes[name].agent.wake()
+
+    def publish(self, report: NodeReport) -> None: ...

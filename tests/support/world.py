@@ -1,0 +1,286 @@
+"""A cluster in memory: the real shell over in-memory ports, one thread, one clock moved by hand.
+
+world = World("db1", "db2")      each node: agent, PostgreSQL, gate, its way to the store
+world.bring_up()                 bootstraps until one serves and the others stream
+world.power_off("db1")           faults; world.run(seconds) lets time pass
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from failover_agent.adapters.memory import MemoryLeaseStore
+from failover_agent.core.model import Endpoint, LeaseItem, Member, ServerState, Timings
+from failover_agent.core.timings import PROFILES
+from failover_agent.shell.agent import Agent, Ports, Settings
+from failover_agent.shell.journal import Journal
+from failover_agent.shell.threads import Inline
+from tests.support.machine import (
+    Disk,
+    Dummy,
+    HandClock,
+    KernelGate,
+    MemoryPostgres,
+    NodePeers,
+    NodeRoutes,
+    NodeStore,
+    Opening,
+    Pages,
+    Systemd,
+    Token,
+)
+
+VIP = "172.16.52.1"
+TICK_S = 0.01  # events closer together than this may happen in any order
+WRITE_BYTES = 10  # of WAL that clients write per step while a primary's gate is open
+
+
+@dataclass
+class Node:
+    name: str
+    agent: Agent
+    postgres: MemoryPostgres
+    gate: KernelGate
+    run_notes: Pages
+    state_notes: Pages
+    token: Token
+    addresses: Dummy
+    store: NodeStore
+    boots: int = 1
+    up: bool = True
+    frozen: bool = False
+    agent_stopped: bool = False
+    due: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> bool:
+        return self.up and not self.frozen and not self.agent_stopped
+
+
+class World:
+    def __init__(
+        self, *names: str, timings: Timings = PROFILES["balanced"], lag_limit_bytes: int = 1 << 24
+    ) -> None:
+        self.timings = timings
+        self.lag_limit_bytes = lag_limit_bytes
+        self.clock = HandClock(self.replicate)
+        self.store = MemoryLeaseStore()
+        self.tables = {"rtb-a": "", "rtb-b": ""}
+        self.no_api: set[str] = set()
+        self.lost_answers: set[str] = set()
+        self.deaths: dict[str, Callable[[], None]] = {}
+        self.events: list[tuple[float, str, str, dict[str, object]]] = []
+        self.unique_timelines = True
+        self.clients_write = True
+        self.lagging: set[str] = set()
+        self._tokens = itertools.count(1)
+        self._members = {n: Member(n, f"10.0.0.{i}", f"az-{i}", f"i-{n}") for i, n in enumerate(names, 1)}
+        self.nodes: dict[str, Node] = {}
+        for name in names:
+            self.nodes[name] = self._node(name)
+        for node in self.nodes.values():
+            node.agent.begin()
+
+    def _node(self, name: str) -> Node:
+        node = Node(
+            name,
+            agent=None,  # type: ignore[arg-type]  # made right below, over these very parts
+            postgres=MemoryPostgres(name, self),
+            gate=KernelGate(self.clock),
+            run_notes=Pages(),
+            state_notes=Pages(),
+            token=Token(),
+            addresses=Dummy(),
+            store=NodeStore(self, name),
+        )
+        node.agent = self._agent(node)
+        return node
+
+    def _agent(self, node: Node) -> Agent:
+        ports = Ports(
+            clock=self.clock,
+            store=node.store,
+            gate=node.gate,
+            addresses=node.addresses,
+            routes=NodeRoutes(self, node.name),
+            postgres=node.postgres,
+            peers=NodePeers(self, node.name),
+            supervisor=Systemd(),
+            run_notes=node.run_notes,
+            state_notes=node.state_notes,
+            bootstrap_token=node.token,
+        )
+        settings = Settings(
+            cluster="c",
+            me=self._members[node.name],
+            others=tuple(m for n, m in self._members.items() if n != node.name),
+            boot_id=f"{node.name} boot {node.boots}",
+            interface_id=f"eni-{node.name}",
+            timings=self.timings,
+            endpoints=(Endpoint("writer", VIP, 5432),),
+            lag_limit_bytes=self.lag_limit_bytes,
+        )
+        journal = Journal(
+            self.clock.wall,
+            lambda event, values: self.events.append((self.clock.now(), node.name, event, values)),
+        )
+        node.due = {}
+        return Agent(ports, settings, lambda: f"t{next(self._tokens)}", workers=Inline(), journal=journal)
+
+    # Physics
+
+    def replicate(self) -> None:
+        for node in self.nodes.values():
+            if node.up:
+                node.postgres.receive()
+
+    def source_of(self, standby: MemoryPostgres) -> MemoryPostgres | None:
+        node = self.nodes.get(standby.upstream)
+        if node is None or not node.up or node.frozen or standby.name in self.lagging:
+            return None
+        return node.postgres
+
+    def highest_timeline(self, system: str) -> int:
+        return max(n.postgres.disk.timeline for n in self.nodes.values() if n.postgres.disk.system == system)
+
+    def can_talk(self, a: str, b: str) -> bool:
+        return self.nodes[a].runs and self.nodes[b].runs
+
+    def postgres(self, name: str) -> MemoryPostgres:
+        return self.nodes[name].postgres
+
+    def _write(self) -> None:
+        for node in self.nodes.values():
+            if self.clients_write and node.up and not node.frozen and self.acknowledges(node.name):
+                node.postgres.disk.end += WRITE_BYTES
+        self.replicate()
+
+    def acknowledges(self, name: str) -> bool:
+        node = self.nodes[name]
+        return node.up and node.postgres.state is ServerState.PRIMARY and node.gate.is_open()
+
+    # Time
+
+    def run(self, seconds: float) -> None:
+        end = self.clock.time + seconds
+        while (moment := self._step(end)) is not None:
+            self.clock.time = max(self.clock.time, moment)
+        self.clock.time = max(self.clock.time, end)
+        self.replicate()
+
+    def run_until(self, fact: Callable[[], bool], limit_s: float = 60.0) -> float:
+        """Let time pass until `fact`; returns how long it took. Fails after `limit_s`."""
+        began = self.clock.time
+        while not fact():
+            assert self.clock.time - began < limit_s, f"not within {limit_s} s\n{self.story()}"
+            self.run(TICK_S)
+        return self.clock.time - began
+
+    def _step(self, end: float) -> float | None:
+        """Run what is due; the next moment, or None when nothing is left before `end`."""
+        moments = [end]
+        for node in self.nodes.values():
+            if node.runs:
+                moments += self._run_due(node)
+        self._write()
+        soonest = min(moments)
+        if self.clock.time >= end:
+            return None
+        return max(soonest, self.clock.time + 1e-6) if soonest < end else None
+
+    def _run_due(self, node: Node) -> list[float]:
+        agent, clock = node.agent, self.clock
+        parts = {
+            "keeper": (agent.keeper.round, agent.keeper.waker, agent.keeper.pause_s),
+            "loop": (agent.loop.round, agent.body.waker, agent.loop.pause_s),
+            "router": (agent.router_round, agent.body.routes_waker, agent.router.pause_s),
+        }
+        for part, (work, waker, pause_s) in parts.items():
+            if waker.is_set() or clock.time >= node.due.get(part, 0.0):
+                waker.clear()
+                work()
+                node.due[part] = clock.time + max(pause_s(), TICK_S / 10)
+        return [clock.time if w.is_set() else node.due[p] for p, (_, w, _) in parts.items()]
+
+    # Faults
+
+    def power_off(self, name: str) -> None:
+        node = self.nodes[name]
+        node.up = False
+        node.gate.shut()
+        node.addresses.here.clear()
+        node.postgres.state, node.postgres.streaming = ServerState.STOPPED, False
+
+    def power_on(self, name: str) -> None:
+        node = self.nodes[name]
+        node.boots += 1
+        node.up = True
+        node.run_notes.pages.clear()
+        node.agent = self._agent(node)
+        node.agent.begin()
+
+    def freeze(self, name: str) -> None:
+        """The whole host stops; its kernel's timers go on, and its clock does."""
+        self.nodes[name].frozen = True
+
+    def thaw(self, name: str) -> None:
+        self.nodes[name].frozen = False
+
+    def stop_agent(self, name: str) -> None:
+        self.nodes[name].agent_stopped = True
+
+    def start_agent(self, name: str) -> None:
+        node = self.nodes[name]
+        node.agent_stopped = False
+        node.agent = self._agent(node)
+        node.agent.begin()
+
+    def postmaster_dies(self, name: str) -> None:
+        postgres = self.nodes[name].postgres
+        postgres.state, postgres.streaming = ServerState.STOPPED, False
+        self.deaths[name]()
+
+    # What a test asks
+
+    def bring_up(self) -> str:
+        """Bootstrap; returns the name of the primary once everybody else streams."""
+        self.run_until(self.is_whole)
+        return self.primary()
+
+    def is_whole(self) -> bool:
+        up = [n for n in self.nodes.values() if n.up]
+        serving = [n for n in up if self.acknowledges(n.name)]
+        return len(serving) == 1 and all(n.postgres.streaming for n in up if n is not serving[0])
+
+    def primary(self) -> str:
+        return next(n for n in self.nodes if self.acknowledges(n))
+
+    def lease(self) -> LeaseItem:
+        item = self.store.read()
+        assert isinstance(item, LeaseItem)
+        return item
+
+    def rules_of(self, name: str) -> list[str]:
+        return [str(v["rule"]) for _, n, e, v in self.events if n == name and e == "decision"]
+
+    def overlapping_gates(self) -> list[tuple[str, str]]:
+        """Pairs of nodes whose gates were open at the same instant. Empty means safe."""
+        openings: list[tuple[str, Opening]] = [
+            (n.name, o) for n in self.nodes.values() for o in n.gate.openings
+        ]
+        return [
+            (a, b)
+            for (a, x), (b, y) in itertools.combinations(openings, 2)
+            if a != b and x.begin < y.end and y.begin < x.end
+        ]
+
+    def story(self) -> str:
+        return "\n".join(f"{t:8.3f} {n} {e} {v}" for t, n, e, v in self.events[-40:])
+
+    def with_data(self, primary: str) -> None:
+        """As if a cluster had run: `primary`'s data on every node, all stopped, tokens spent."""
+        for node in self.nodes.values():
+            node.postgres.disk = Disk(system=f"made by {primary}")
+            node.token.here = False

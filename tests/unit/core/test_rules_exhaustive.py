@@ -1,0 +1,132 @@
+"""Goal: the invariant in rules.py. Method: decide every small snapshot there is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from tests.unit.core.test_rules import (
+    ABSENT,
+    DB1,
+    DB1_SERVES,
+    DB1_STANDS_BY,
+    DB2,
+    EXPIRED,
+    ITEM,
+    JUST_SEEN,
+    MINE,
+    NOW,
+    PRIMARY,
+    RELEASED,
+    SILENT,
+    STANDBY,
+    STOPPED,
+    following,
+    report,
+)
+
+from failover_agent.core import snapshot as a
+from failover_agent.core.model import LeaseItem, LeaseSeen, Server, ServerState, Unknown
+from failover_agent.core.rules import RULES, decide
+from failover_agent.core.snapshot import Mine, Snapshot, SwitchoverOrder
+
+UNNAMED: LeaseItem = ITEM.but(system_identifier="")
+SERVERS: tuple[Server | Unknown, ...] = (
+    PRIMARY,
+    STANDBY,
+    Server(ServerState.STANDBY, "s1", 1, 500, upstream="db3"),
+    Server(ServerState.STANDBY, "s1", 1, 500, upstream="db1"),
+    STOPPED,
+    Server(ServerState.STOPPED, "s1", 3, 500),
+    Server(ServerState.STOPPED, "s2", 1, 500),
+    Server(ServerState.STARTING, "s1", 1, 500),
+    Server(ServerState.STARTING, "s1", 1, 500, standby_signal=True),
+    ABSENT,
+    SILENT,
+)
+LEASES: tuple[LeaseSeen | Unknown | None, ...] = (
+    JUST_SEEN,
+    EXPIRED,
+    RELEASED,
+    LeaseSeen(UNNAMED, NOW - 100, NOW),
+    Unknown("no answer"),
+    None,
+)
+HOLDS: tuple[Mine | None, ...] = (
+    None,
+    MINE,
+    Mine(MINE.item, NOW, was_primary=True),  # ended this very moment
+    Mine(MINE.item, NOW + 3, was_primary=False),
+    Mine(UNNAMED, NOW + 3, was_primary=True),
+)
+HEARD = ((), DB1_SERVES, DB1_STANDS_BY, (report(DB1, ABSENT),), (report(DB1, SILENT),))
+REST: tuple[dict[str, object], ...] = (
+    {},
+    {"slept_s": 100.0},
+    {"job": "clone"},
+    {"resting": True},
+    {"vips_bound": True},
+    {"claiming": True},
+    {"half_rewound": True},
+    {"failed_starts": 3},
+    {"bootstrap_token": True},
+    {"bootstrap_token": True, "me": DB1, "others": (DB2,), "heard": (report(DB2, ABSENT),)},
+    {"order": SwitchoverOrder(1, "")},
+    {"server_before": PRIMARY},
+    {"server_before": STANDBY},
+)
+NEEDS_THE_LEASE = (
+    a.TakeOver,
+    a.Serve,
+    a.RecoverPrimary,
+    a.SwitchOver,
+    a.Init,
+    a.PublishIdentity,
+    a.Release,
+)
+TOUCHES_DATA = (a.Init, a.Rewind, a.Clone, a.StartStandby, a.TakeOver)
+
+
+def every_snapshot() -> Iterator[Snapshot]:
+    for server, lease, mine, heard, rest in itertools.product(SERVERS, LEASES, HOLDS, HEARD, REST):
+        lease_known = LeaseSeen(mine.item, NOW, NOW) if mine and mine.valid_until > NOW else lease
+        yield following.but(**{"server": server, "lease": lease_known, "mine": mine, "heard": heard, **rest})
+
+
+def test_no_snapshot_lets_a_node_write_without_a_lease_it_can_prove() -> None:
+    fired = set()
+    for seen in every_snapshot():
+        decision = decide(seen)
+        fired.add(decision.rule)
+        proven = seen.mine is not None and seen.now < seen.mine.valid_until
+        if not proven:
+            assert not any(isinstance(x, NEEDS_THE_LEASE) for x in decision.actions), (seen, decision)
+            if seen.state() is ServerState.PRIMARY:
+                assert decision.rule in ("fence", "woke"), (seen, decision)
+        if isinstance(seen.lease, Unknown | None):
+            assert not any(isinstance(x, a.Claim) and x.seen for x in decision.actions), (seen, decision)
+            if not proven:
+                assert not any(isinstance(x, TOUCHES_DATA) for x in decision.actions), (seen, decision)
+        if isinstance(seen.server, Server) and seen.server.state is not ServerState.ABSENT:
+            assert a.Init() not in decision.actions, (seen, decision)
+        if isinstance(seen.server, Server) and seen.server.system_identifier == "s2" and not proven:
+            if isinstance(seen.lease, LeaseSeen) and seen.lease.item is UNNAMED and seen.me == DB1:
+                continue  # the node that made the system may go on with it before the lease names it
+            assert not any(isinstance(x, TOUCHES_DATA) for x in decision.actions), (seen, decision)
+
+    assert fired == {rule.name for rule in RULES}, "a rule that never fires is dead code"
+
+
+def test_a_claim_is_made_only_by_a_standby_or_an_empty_node_with_a_token() -> None:
+    for seen in every_snapshot():
+        if any(isinstance(x, a.Claim) for x in decide(seen).actions):
+            assert seen.state() is ServerState.STANDBY or (
+                seen.state() is ServerState.ABSENT and seen.bootstrap_token
+            ), seen
+            assert seen.lease is not JUST_SEEN, "somebody holds it"
+
+
+def test_rule_names_are_unique_and_the_last_always_holds() -> None:
+    names = [rule.name for rule in RULES]
+    assert len(names) == len(set(names))
+    assert RULES[-1].when == ()
