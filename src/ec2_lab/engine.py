@@ -102,6 +102,8 @@ class Engine:
         """Begin whatever the call asks for. Returns the work its answer should wait for, lock released."""
         tidy.after(call, self.backend)
         hard = call.flag("Force") or call.flag("SkipOsShutdown")
+        if call.action == "StopInstances" and hard:
+            self._hurry(call.listed("InstanceId"))
         for reservation in list(self.backend.reservations.values()):
             for instance in reservation.instances:
                 self._follow_instance(instance, hard)
@@ -110,8 +112,6 @@ class Engine:
                 life = self.lives[instance_id]
                 life.move(Stage.RUNNING)
                 self._start_job(life, partial(self._reboot, life))
-        if call.action == "StopInstances" and hard:
-            self._hurry(call.listed("InstanceId"))
         waits = self._follow_volumes()
         self.apply()
         return waits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -42,7 +43,7 @@ class RecordingWires:
     def reach_api(self, reachable: bool) -> None:
         self.log.append(("reach_api", str(reachable)))
 
-    def listen(self, place: Place, address: str, port: int) -> object:
+    def listen(self, place: Place, address: str, port: int) -> socket.socket:
         raise NotImplementedError("the test listens by itself")
 
 
