@@ -15,7 +15,7 @@ REGION = "eu-central-1"
 class MotoServer:
     def __init__(self) -> None:
         os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-        from moto.server import DomainDispatcherApplication, create_backend_app
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import make_server
 
         application = DomainDispatcherApplication(create_backend_app)

@@ -1,6 +1,6 @@
 """Two real PostgreSQL servers, each in a network namespace and a cgroup of its own, behind real gates.
 
-    node 10.9.0.1 ── veth ── 10.9.0.2 client namespace, which is the second node here
+node 10.9.0.1 ── veth ── 10.9.0.2 client namespace, which is the second node here
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ class CgroupUnit:
     """A unit as systemd would hold it: a condition, a cgroup, a process that says when it is ready."""
 
     def __init__(self, name: str, namespace: str, plan: PostgresPlan) -> None:
-        root = next(p for p in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")) if (p / "cgroup.procs").exists())
+        root = next(
+            p
+            for p in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
+            if (p / "cgroup.procs").exists()
+        )
         self._cgroup = root / name
         self._namespace = namespace
         self._plan = plan
@@ -52,14 +56,13 @@ class CgroupUnit:
     def start(self, timeout_s: float) -> None:
         if not self._plan.may_start.exists():
             raise PostgresFailed("condition failed", hint="the agent did not allow it")
-        enter = f"echo $$ > {self._cgroup}/cgroup.procs; exec setpriv --reuid={USER} --regid={USER} --init-groups "
-        command = (
-            f"{self._plan.program('postgres')} -D {self._plan.data_dir} -c config_file={self._plan.config_file}"
-        )
+        become = f"exec setpriv --reuid={USER} --regid={USER} --init-groups"
+        server = f"{self._plan.program('postgres')} -D {self._plan.data_dir}"
+        command = f"echo $$ > {self._cgroup}/cgroup.procs; {become} {server} -c config_file={self._plan.config_file}"
         log = (self._plan.data_dir.parent / "log").open("a")
         with entered(self._namespace):
             subprocess.Popen(
-                ("sh", "-c", enter + command),
+                ("sh", "-c", command),
                 stdout=log,
                 stderr=log,
                 cwd="/",
@@ -73,7 +76,9 @@ class CgroupUnit:
                 if int(lines[0]) in self.processes() and lines[7].strip() == "ready":
                     return
             if left <= 0:
-                raise PostgresFailed("not ready", hint=(self._plan.data_dir.parent / "log").read_text()[-2000:])
+                raise PostgresFailed(
+                    "not ready", hint=(self._plan.data_dir.parent / "log").read_text()[-2000:]
+                )
 
     def stop(self, timeout_s: float) -> None:
         self.kill(timeout_s)
@@ -107,7 +112,7 @@ class Node:
         with psycopg.connect(
             host=str(self.plan.socket_dir), user=USER, dbname=USER, autocommit=True
         ) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else None
 
 

@@ -82,7 +82,7 @@ class _Ahead(botocore.credentials.CredentialResolver):
 
 def client(
     service: str, *, region: str, endpoint_url: str, timeout_s: float, credentials: CredentialsAhead
-) -> Any:  # noqa: ANN401  # botocore makes its client classes at run time
+) -> Any:  # botocore makes its client classes at run time
     """A thread-safe client with one attempt per call and sockets that are kept alive."""
     session = botocore.session.get_session()
     session.register_component("credential_provider", _Ahead(credentials))

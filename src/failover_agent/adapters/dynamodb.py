@@ -8,7 +8,7 @@ A refused condition is the only answer that means "no"; everything else that is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -31,16 +31,18 @@ T = TypeVar("T")
 class DynamoLeaseStore:
     """Implements `ports.LeaseStore`. Every call comes back within `request_timeout_s`."""
 
-    def __init__(self, client: Any, *, table: str, cluster: str, request_timeout_s: float) -> None:  # noqa: ANN401
+    def __init__(self, client: Any, *, table: str, cluster: str, request_timeout_s: float) -> None:
         self._client = client
         self._table = table
         self._cluster = cluster
         self._timeout_s = request_timeout_s
         self._bounded = Bounded("store")
 
-    def read(self) -> LeaseItem | None | Unknown:
+    def read(self) -> LeaseItem | Unknown | None:
         answer = self._ask(
-            lambda: self._client.get_item(TableName=self._table, Key=self._key(LEASE_KEY), ConsistentRead=True)
+            lambda: self._client.get_item(
+                TableName=self._table, Key=self._key(LEASE_KEY), ConsistentRead=True
+            )
         )
         if isinstance(answer, Unknown):
             return answer
@@ -58,7 +60,7 @@ class DynamoLeaseStore:
             return current if isinstance(current, Unknown) else Refused(current)
         return answer if isinstance(answer, Unknown) else Landed()
 
-    def note(self, key: str, value: Mapping[str, str]) -> None | Unknown:
+    def note(self, key: str, value: Mapping[str, str]) -> Unknown | None:
         if key == LEASE_KEY:
             raise ValueError("the lease is no side note")
         attributes = {**self._key(key), "value": {"M": {name: {"S": text} for name, text in value.items()}}}
@@ -98,7 +100,7 @@ class DynamoLeaseStore:
     def _key(self, sort: str) -> dict[str, dict[str, str]]:
         return {PARTITION_KEY: {"S": self._cluster}, SORT_KEY: {"S": sort}}
 
-    def _item(self, found: Attributes | None) -> LeaseItem | None | Unknown:
+    def _item(self, found: Attributes | None) -> LeaseItem | Unknown | None:
         if not found:
             return None
         try:
@@ -112,7 +114,7 @@ class DynamoLeaseStore:
             return self._bounded.call(call, self._timeout_s)
         except ClientError as error:
             if aws.code_of(error) == "ConditionalCheckFailedException":
-                raise _ConditionFailed(error.response.get("Item")) from error  # type: ignore[call-overload]
+                raise _ConditionFailed(cast("Attributes | None", error.response.get("Item"))) from error
             return Unknown(aws.why(error, about=about))
         except (BotoCoreError, GaveUp, OSError) as error:
             return Unknown(aws.why(error, about=about))
@@ -128,7 +130,11 @@ def _condition(only_if: Absent | Version) -> dict[str, Any]:
     show = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     if isinstance(only_if, Absent):
         names = {"#cluster": PARTITION_KEY}
-        return {**show, "ConditionExpression": "attribute_not_exists(#cluster)", "ExpressionAttributeNames": names}
+        return {
+            **show,
+            "ConditionExpression": "attribute_not_exists(#cluster)",
+            "ExpressionAttributeNames": names,
+        }
     return {
         **show,
         "ConditionExpression": "#epoch = :epoch AND #token = :token",

@@ -56,13 +56,16 @@ class NftGate:
             if left_ms <= 0:
                 self.shut()
                 raise GateFailed(
-                    f"the gate was to open until {-left_s:.3f} s ago", hint="The lease ran out before the gate."
+                    f"the gate was to open until {-left_s:.3f} s ago",
+                    hint="The lease ran out before the gate.",
                 )
             until_wall_ns = int((self._clock.wall() + left_s) * 1e9)
             try:
                 self._kernel.open(self._plan.port, left_ms, until_wall_ns)
             except OSError as error:
-                raise GateFailed(f"the kernel refused to open the gate: {error}", hint=_HINT_RELOAD) from error
+                raise GateFailed(
+                    f"the kernel refused to open the gate: {error}", hint=_HINT_RELOAD
+                ) from error
             if self._clock.now() - begun <= LATENCY_S:
                 return
 
@@ -75,7 +78,10 @@ class NftGate:
                 self.restore()
 
     def intact(self) -> bool:
-        """Whether the table stands as written; looks at most every LOOK_AGAIN_AFTER_S while nobody touches it."""
+        """Whether the table stands as written.
+
+        While nobody touches it, nft is asked only every LOOK_AGAIN_AFTER_S.
+        """
         with self._lock:
             now = self._clock.now()
             if self._whole and now - self._looked_at < LOOK_AGAIN_AFTER_S:
@@ -133,7 +139,9 @@ def _spelled_by_nft(text: str) -> str:
 
 def _without_opening(listing: str) -> str:
     """The listing less what each refresh changes: the element of `open` and the rule of `passing`."""
-    listing = re.sub(rf"(\tset {OPEN_SET} \{{\n.*?\n\t\}})", _without_elements, listing, count=1, flags=re.DOTALL)
+    listing = re.sub(
+        rf"(\tset {OPEN_SET} \{{\n.*?\n\t\}})", _without_elements, listing, count=1, flags=re.DOTALL
+    )
     return re.sub(rf"(\tchain {PASSING_CHAIN} \{{\n).*?(\t\}})", r"\1\2", listing, count=1, flags=re.DOTALL)
 
 

@@ -51,7 +51,9 @@ def _u32(kind: int, value: int) -> bytes:
     return _attr(kind, struct.pack(">I", value))
 
 
-def _message(kind: int, flags: int, sequence: int, payload: bytes, *, family: int, resource: int = 0) -> bytes:
+def _message(
+    kind: int, flags: int, sequence: int, payload: bytes, *, family: int, resource: int = 0
+) -> bytes:
     body = struct.pack(">BBH", family, 0, resource) + payload
     return _HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, sequence, 0) + body
 
@@ -99,7 +101,9 @@ class GateKernel:
     """A netlink socket that owns this process's changes to the table. Use from one thread at a time."""
 
     def __init__(self, timeout_s: float = 1.0) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
+        )
         self._socket.bind((0, 0))
         self._socket.settimeout(timeout_s)
 
@@ -165,7 +169,9 @@ class GateWatch:
     """Hears every change of nftables in this network namespace."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
+        )
         self._socket.bind((0, 1 << (_GROUP_NFTABLES - 1)))
 
     def changes(self) -> Iterator[TableTouched]:

@@ -55,7 +55,9 @@ def from_attributes(found: Attributes) -> LeaseItem:
         return LeaseItem(
             cluster=_text(found, PARTITION_KEY),
             system_identifier=_text(found, "system_identifier"),
-            holder=Holder(name, _text(found, "holder_instance_id"), _text(found, "holder_nonce")) if name else None,
+            holder=Holder(name, _text(found, "holder_instance_id"), _text(found, "holder_nonce"))
+            if name
+            else None,
             epoch=int(found["epoch"]["N"]),
             token=_text(found, "token"),
             ttl_s=float(found["ttl_s"]["N"]),

@@ -41,7 +41,7 @@ class MemoryLeaseStore:
         with self._lock:
             self._item = None
 
-    def read(self) -> LeaseItem | None | Unknown:
+    def read(self) -> LeaseItem | Unknown | None:
         if self._silent_because:
             return Unknown(self._silent_because)
         with self._lock:
@@ -56,7 +56,7 @@ class MemoryLeaseStore:
             self._item = item
             return Landed()
 
-    def note(self, key: str, value: Mapping[str, str]) -> None | Unknown:
+    def note(self, key: str, value: Mapping[str, str]) -> Unknown | None:
         if self._silent_because:
             return Unknown(self._silent_because)
         with self._lock:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,7 @@ def run(
     """
     if on_line is not None:
         return _run_with_lines(argv, timeout_s=timeout_s, env=env, user=user, on_line=on_line)
+    who = _user(user)
     process = subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,
@@ -64,7 +67,9 @@ def run(
         errors="replace",
         start_new_session=True,
         cwd="/",
-        **_as_user(user),
+        user=who.uid,
+        group=who.gid,
+        extra_groups=who.groups,
     )
     if on_start is not None:
         on_start(process.pid)
@@ -84,8 +89,7 @@ def _run_with_lines(
     user: str | None,
     on_line: Callable[[str], None],
 ) -> Finished:
-    import threading
-
+    who = _user(user)
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
@@ -96,14 +100,15 @@ def _run_with_lines(
         errors="replace",
         start_new_session=True,
         cwd="/",
-        **_as_user(user),
+        user=who.uid,
+        group=who.gid,
+        extra_groups=who.groups,
     )
     late = threading.Timer(timeout_s, _kill_group, args=(process,))
     late.start()
     last: list[str] = []
     try:
-        assert process.stderr is not None  # noqa: S101  # asked for a pipe above
-        for line in process.stderr:  # universal newlines: a carriage return ends a line, too
+        for line in process.stderr or ():  # universal newlines: a carriage return ends a line, too
             if line.strip():
                 last = [*last[-19:], line]
                 on_line(line.strip())
@@ -122,15 +127,21 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     return {"PATH": path, "LC_ALL": "C.UTF-8", "TZ": "UTC", **(extra or {})}
 
 
-def _as_user(user: str | None) -> dict[str, object]:  # keyword arguments of Popen
-    if user is None:
-        return {}
-    import pwd
+@dataclass(frozen=True, slots=True)
+class _Who:
+    uid: int | None = None
+    gid: int | None = None
+    groups: tuple[int, ...] | None = None
 
-    entry = pwd.getpwnam(user)
+
+def _user(name: str | None) -> _Who:
+    """Whom to become; nobody else when it is not said, or when we are that user already."""
+    if name is None:
+        return _Who()
+    entry = pwd.getpwnam(name)
     if entry.pw_uid == os.getuid():
-        return {}
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(user, entry.pw_gid)}
+        return _Who()
+    return _Who(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:

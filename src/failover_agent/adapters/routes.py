@@ -38,7 +38,7 @@ class Ec2RouteTables:
     refusal. The caller reconciles for ever.
     """
 
-    def __init__(self, client: Any, *, table_ids: Sequence[str], request_timeout_s: float) -> None:  # noqa: ANN401
+    def __init__(self, client: Any, *, table_ids: Sequence[str], request_timeout_s: float) -> None:
         self._client = client
         self._table_ids = tuple(table_ids)
         self._timeout_s = request_timeout_s * _SLOWER
@@ -58,7 +58,7 @@ class Ec2RouteTables:
             return Unknown(f"route table {', '.join(sorted(missing))} is not in the answer")
         return found
 
-    def point(self, table_id: str, vip: str, interface_id: str) -> None | Unknown:
+    def point(self, table_id: str, vip: str, interface_id: str) -> Unknown | None:
         about = f"pointing {vip} at {interface_id} in {table_id}"
         wish = {"RouteTableId": table_id, "NetworkInterfaceId": interface_id, **_destination(vip)}
         try:
@@ -83,8 +83,8 @@ class Ec2RouteTables:
                 return Unknown(f"{about}: a route appeared meanwhile")
             raise RouteDidNotMove(
                 aws.why(error, about=about),
-                hint="The role needs ec2:ReplaceRoute and ec2:CreateRoute on this table, the VIP must lie outside"
-                " the VPC's CIDRs, and the interface in this VPC.",
+                hint="The role needs ec2:ReplaceRoute and ec2:CreateRoute on this table; the VIP must lie"
+                " outside the VPC's CIDRs, and the interface in this VPC.",
             ) from error
 
     def _ask(self, about: str, call: Callable[[], T]) -> T | Unknown:

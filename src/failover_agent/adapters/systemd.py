@@ -120,7 +120,8 @@ class SystemdUnit:
             return
         if must and not done.ok:
             raise PostgresFailed(
-                f"systemctl {args[0]} {self._name}: {done.last_words()}", hint=f"See `journalctl -u {self._name}`."
+                f"systemctl {args[0]} {self._name}: {done.last_words()}",
+                hint=f"See `journalctl -u {self._name}`.",
             )
 
 

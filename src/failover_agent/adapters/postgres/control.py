@@ -142,5 +142,6 @@ def _wait_for_recovery(ask: Ask, wanted: bool, timeout_s: float) -> None:
             return
         if left <= 0:
             raise PostgresFailed(
-                f"PostgreSQL is {'not ' if wanted else ''}in recovery after {timeout_s:g} s", hint="See its log."
+                f"PostgreSQL is {'not ' if wanted else ''}in recovery after {timeout_s:g} s",
+                hint="See its log.",
             )

@@ -23,7 +23,9 @@ def note_rewind(plan: PostgresPlan, upstream: str, kept: str) -> None:
         plan.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.write_durably(_mark(plan), text)
     except OSError as error:
-        raise PostgresFailed(f"{_mark(plan)} could not be written: {error}", hint="Is the disk full?") from error
+        raise PostgresFailed(
+            f"{_mark(plan)} could not be written: {error}", hint="Is the disk full?"
+        ) from error
 
 
 def forget_rewind(plan: PostgresPlan) -> None:
@@ -31,7 +33,9 @@ def forget_rewind(plan: PostgresPlan) -> None:
     try:
         files.remove_durably(_mark(plan))
     except OSError as error:
-        raise PostgresFailed(f"{_mark(plan)} could not be removed: {error}", hint="Remove it by hand.") from error
+        raise PostgresFailed(
+            f"{_mark(plan)} could not be removed: {error}", hint="Remove it by hand."
+        ) from error
 
 
 def refuse_half_rewound(plan: PostgresPlan) -> None:

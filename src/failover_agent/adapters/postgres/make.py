@@ -10,7 +10,6 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import shutil
@@ -48,7 +47,9 @@ def init(plan: PostgresPlan, progress: Progress) -> None:
     progress("initdb")
     # The builtin provider's collation never changes with the C library: no reindexing after an upgrade.
     locale = (
-        ("--locale-provider=builtin", "--builtin-locale=C.UTF-8") if plan.version >= _BUILTIN_LOCALES_SINCE else ()
+        ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+        if plan.version >= _BUILTIN_LOCALES_SINCE
+        else ()
     )
     _must(
         plan,
@@ -87,7 +88,9 @@ def scram_verifier(password: str, salt: bytes | None = None) -> str:
     For ASCII passwords; others would need SASLprep.
     """
     if not password.isascii():
-        raise PostgresFailed("a secret holds other than ASCII characters", hint="Make it anew by the playbook.")
+        raise PostgresFailed(
+            "a secret holds other than ASCII characters", hint="Make it anew by the playbook."
+        )
     salt = salt if salt is not None else secrets.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _SCRAM_ITERATIONS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
@@ -132,7 +135,9 @@ def clone(plan: PostgresPlan, upstream: str, progress: Progress) -> None:
     try:
         done = programs.run(argv, timeout_s=CLONE_TIMEOUT_S, user=plan.user, on_line=tell)
     except programs.TookTooLong as error:
-        raise PostgresFailed(f"clone of {upstream}: {error}", hint="The network is too slow for it.") from error
+        raise PostgresFailed(
+            f"clone of {upstream}: {error}", hint="The network is too slow for it."
+        ) from error
     if not done.ok:
         raise PostgresFailed(
             f"pg_basebackup from {upstream}: {done.last_words()}",
@@ -158,7 +163,9 @@ def _fresh(plan: PostgresPlan, what: str) -> Path:
         place.mkdir(mode=0o700)
         settings.give_to_postgres(plan, place, 0o700)
     except OSError as error:
-        raise PostgresFailed(f"{place}: {error.strerror or error}", hint="Is the data volume mounted?") from error
+        raise PostgresFailed(
+            f"{place}: {error.strerror or error}", hint="Is the data volume mounted?"
+        ) from error
     return place
 
 
@@ -168,11 +175,13 @@ def _take_place(plan: PostgresPlan, place: Path) -> None:
         with contextlib.suppress(OSError):
             plan.data_dir.rmdir()  # an empty one is worth nothing
         if plan.data_dir.exists():
-            os.rename(plan.data_dir, plan.data_dir.with_name(f"{plan.data_dir.name}.kept-{utc_name()}"))
-        os.rename(place, plan.data_dir)
+            plan.data_dir.rename(plan.data_dir.with_name(f"{plan.data_dir.name}.kept-{utc_name()}"))
+        place.rename(plan.data_dir)
         files.sync_directory(plan.data_dir.parent)
     except OSError as error:
-        raise PostgresFailed(f"{place} could not take its place: {error}", hint="Look at the volume.") from error
+        raise PostgresFailed(
+            f"{place} could not take its place: {error}", hint="Look at the volume."
+        ) from error
 
 
 def _must(plan: PostgresPlan, argv: tuple[str, ...]) -> None:

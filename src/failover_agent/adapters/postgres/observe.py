@@ -61,7 +61,9 @@ class Observer:
             return self._last
         if self._last is None:
             return Unknown(f"PostgreSQL runs and {why}")
-        return Unknown(f"PostgreSQL runs and {why}; it last answered {self._clock.now() - self._last_at:.1f} s ago")
+        return Unknown(
+            f"PostgreSQL runs and {why}; it last answered {self._clock.now() - self._last_at:.1f} s ago"
+        )
 
     def _at_rest(self) -> Server | Unknown:
         try:
@@ -90,7 +92,7 @@ class Observer:
             standby_signal=signal,
         )
 
-    def _running(self, row: Any) -> Server:  # noqa: ANN401  # a row of sql.LOOK
+    def _running(self, row: Any) -> Server:  # a row of sql.LOOK
         if row.walfile:
             timeline = int(row.walfile[:8], 16)
         else:

@@ -14,7 +14,8 @@ REWINDER = "rewinder"
 
 # A walreceiver whose primary lost power shall notice within a few seconds, and so shall a clone.
 _KEEPALIVE = (
-    "keepalives=1 keepalives_idle=3 keepalives_interval=1 keepalives_count=3 tcp_user_timeout=5000 connect_timeout=3"
+    "keepalives=1 keepalives_idle=3 keepalives_interval=1 keepalives_count=3"
+    " tcp_user_timeout=5000 connect_timeout=3"
 )
 
 
@@ -77,6 +78,3 @@ class PostgresPlan:
     def member_at(self, address: str) -> str:
         """Name of the member with this address; empty when there is none."""
         return next((name for name, own in self.members.items() if own == address), "")
-
-
-

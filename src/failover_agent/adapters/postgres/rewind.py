@@ -69,7 +69,9 @@ def _recover(plan: PostgresPlan) -> None:
 
 
 def _pg_rewind(plan: PostgresPlan, upstream: str, progress: Progress, *more: str) -> None:
-    source = plan.conninfo(upstream, user=REWINDER, application_name=f"rewind-{plan.node}", database="postgres")
+    source = plan.conninfo(
+        upstream, user=REWINDER, application_name=f"rewind-{plan.node}", database="postgres"
+    )
     argv = (
         plan.program("pg_rewind"),
         f"--target-pgdata={plan.data_dir}",
@@ -136,7 +138,9 @@ def _sync(path: Path) -> None:
 
 def _fork(plan: PostgresPlan, upstream: str, timeline: int) -> int:
     """Where `upstream` left our timeline; 0 (keep everything) when its history does not say."""
-    source = plan.conninfo(upstream, user=REWINDER, application_name=f"rewind-{plan.node}", database="postgres")
+    source = plan.conninfo(
+        upstream, user=REWINDER, application_name=f"rewind-{plan.node}", database="postgres"
+    )
     try:
         # root reads the passfile as well as PostgreSQL's user does
         with psycopg.connect(source, connect_timeout=SOURCE_TIMEOUT_S, autocommit=True) as connection:

@@ -87,5 +87,6 @@ def give_to_postgres(plan: PostgresPlan, path: Path, mode: int) -> None:
 
 def _not_written(path: Path, error: OSError) -> PostgresFailed:
     return PostgresFailed(
-        f"{path} could not be changed: {error.strerror or error}", hint="Is its disk full, or mounted read-only?"
+        f"{path} could not be changed: {error.strerror or error}",
+        hint="Is its disk full, or mounted read-only?",
     )

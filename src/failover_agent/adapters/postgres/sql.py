@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors as pg_errors
@@ -55,7 +55,7 @@ class LocalSql:
         self._bounded = Bounded("postgres", most=4)
         self._kept: psycopg.Connection[Any] | None = None
 
-    def look(self, timeout_s: float) -> Any:  # noqa: ANN401  # a row of LOOK, or NotYet
+    def look(self, timeout_s: float) -> Any:  # a row of LOOK, or NotYet
         """One row of LOOK. Raises GaveUp when the server hangs, psycopg.Error when it says no."""
         try:
             return self._bounded.call(self._look, timeout_s)
@@ -63,7 +63,7 @@ class LocalSql:
             self._kept = None  # the worker that hangs on it closes it when it comes back
             raise
 
-    def _look(self) -> Any:  # noqa: ANN401
+    def _look(self) -> Any:
         connection, self._kept = self._kept, None
         try:
             if connection is None or connection.closed:
@@ -93,10 +93,12 @@ class LocalSql:
         """Run several statements on one fresh connection in autocommit. Raises PostgresFailed."""
 
         def run() -> T:
-            with contextlib.closing(self._connect(f"-c statement_timeout={int(timeout_s * 1000)}")) as connection:
+            with contextlib.closing(
+                self._connect(f"-c statement_timeout={int(timeout_s * 1000)}")
+            ) as connection:
 
                 def ask(statement: str) -> tuple[Any, ...] | None:
-                    cursor = connection.execute(cast(LiteralString, statement))  # only ever text of ours
+                    cursor = connection.execute(statement)  # only ever text of ours
                     return tuple(row) if cursor.description and (row := cursor.fetchone()) else None
 
                 return steps(ask)

@@ -1,0 +1,155 @@
+"""What an agent answers: to its peers over mTLS, to people over the Unix socket, to load balancers.
+
+GET  /status /cluster /primary /replica /health /metrics
+POST /wake /rejoin {"name"} /switchover {"to"}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from failover_agent.adapters import metrics, report_json
+from failover_agent.core.model import NodeReport, Server, ServerState
+
+MOST_BODY_BYTES = 64 * 1024
+_STATUS = {
+    200: "200 OK",
+    400: "400 Bad Request",
+    403: "403 Forbidden",
+    404: "404 Not Found",
+    405: "405 Method Not Allowed",
+    409: "409 Conflict",
+    500: "500 Internal Server Error",
+    503: "503 Service Unavailable",
+}
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+
+class AgentDoor(Protocol):
+    """What of the agent others may reach; `shell.agent.Agent` is one."""
+
+    def report(self) -> NodeReport: ...
+
+    def cluster(self) -> dict[str, object]: ...
+
+    def wake(self) -> None: ...
+
+    def grant_rejoin(self, name: str) -> bool: ...
+
+    def request_switchover(self, to: str) -> dict[str, object]: ...
+
+
+class Answer(Exception):
+    """A way out of any depth: this status, this body."""
+
+    def __init__(self, status: int, body: object) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+
+
+class App:
+    """A WSGI application over one agent."""
+
+    def __init__(self, agent: AgentDoor, members: Iterable[str]) -> None:
+        self._agent = agent
+        self._members = frozenset(members)
+        self._routes: dict[tuple[str, str], Callable[[Mapping[str, Any]], tuple[int, object]]] = {
+            ("GET", "/status"): lambda _: (200, report_json.encode(agent.report())),
+            ("GET", "/cluster"): lambda _: (200, agent.cluster()),
+            ("GET", "/primary"): lambda _: self._is(ServerState.PRIMARY),
+            ("GET", "/replica"): lambda _: self._is(ServerState.STANDBY),
+            ("GET", "/health"): lambda _: self._health(),
+            ("GET", "/metrics"): lambda _: (200, metrics.text(agent.report())),
+            ("POST", "/wake"): self._wake,
+            ("POST", "/rejoin"): self._rejoin,
+            ("POST", "/switchover"): self._switchover,
+        }
+
+    def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> list[bytes]:
+        try:
+            status, body = self._answer(environ)
+        except Answer as answer:
+            status, body = answer.status, answer.body
+        except Exception as error:  # whatever it is, the asker gets an answer and the server lives on
+            status, body = 500, {"why": f"{type(error).__name__}: {error}"}
+        plain = body if isinstance(body, bytes) else json.dumps(body).encode()
+        kind = "text/plain; version=0.0.4" if isinstance(body, bytes) else "application/json"
+        start_response(_STATUS[status], [("Content-Type", kind), ("Content-Length", str(len(plain)))])
+        return [plain]
+
+    def _answer(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        path, method = str(environ.get("PATH_INFO", "")), str(environ.get("REQUEST_METHOD", ""))
+        self._check_who(environ)
+        method = "GET" if method == "HEAD" else method
+        route = self._routes.get((method, path))
+        if route is None:
+            known = any(path == p for _, p in self._routes)
+            raise Answer(405 if known else 404, {"why": f"no {method} {path}"})
+        return route(environ)
+
+    def _check_who(self, environ: Mapping[str, Any]) -> None:
+        """Over TLS only certificates of members; over the Unix socket only root."""
+        if environ.get("wsgi.url_scheme") == "https":
+            name = environ.get("SSL_CLIENT_S_DN_CN", "")
+            if name not in self._members:
+                raise Answer(403, {"why": f"the certificate of {name!r} is no member's"})
+        elif environ.get("X_REMOTE_UID") != "0":
+            raise Answer(403, {"why": "only root may use the control socket"})
+
+    def _is(self, wanted: ServerState) -> tuple[int, object]:
+        report = self._agent.report()
+        server = report.server
+        state = server.state if isinstance(server, Server) else None
+        fine = state is wanted and (report.serving if wanted is ServerState.PRIMARY else True)
+        return (200 if fine else 503), {
+            "role": state.value if state else "unknown",
+            "serving": report.serving,
+        }
+
+    def _health(self) -> tuple[int, object]:
+        server = self._agent.report().server
+        well = isinstance(server, Server) and server.state in (ServerState.PRIMARY, ServerState.STANDBY)
+        return (200 if well else 503), {"healthy": well}
+
+    def _wake(self, _: Mapping[str, Any]) -> tuple[int, object]:
+        self._agent.wake()
+        return 200, {}
+
+    def _rejoin(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        name = _text(_body(environ), "name")
+        if name not in self._members:
+            raise Answer(400, {"why": f"{name!r} is no member"})
+        return 200, {"granted": self._agent.grant_rejoin(name)}
+
+    def _switchover(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        to = _text(_body(environ), "to")
+        if to and to not in self._members:
+            members = ", ".join(sorted(self._members))
+            why = f"{to!r} is no member of this cluster"
+            return 400, {"ok": False, "why": why, "hint": f"The members are {members}."}
+        outcome = self._agent.request_switchover(to)
+        return (200 if outcome.get("ok") else 409), outcome
+
+
+def _body(environ: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        if length > MOST_BODY_BYTES:
+            raise ValueError("too long")
+        plain = json.loads(environ["wsgi.input"].read(length) or b"{}")
+    except ValueError as error:
+        raise Answer(400, {"why": f"the body is no JSON: {error}"}) from error
+    if not isinstance(plain, dict):
+        raise Answer(400, {"why": "the body is no object"})
+    return plain
+
+
+def _text(body: Mapping[str, Any], key: str) -> str:
+    value = body.get(key, "")
+    if not isinstance(value, str):
+        raise Answer(400, {"why": f"{key} must be a string"})
+    return value

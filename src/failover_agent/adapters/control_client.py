@@ -1,0 +1,58 @@
+"""Asking the agent of this node, over its Unix socket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from failover_agent.errors import AgentError
+
+QUICK_S = 10.0
+SWITCHOVER_S = 110.0
+
+
+class NoAgent(AgentError):
+    """The agent of this node does not answer."""
+
+
+class Refused(AgentError):
+    """The agent refused what was asked."""
+
+
+class Control:
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._client = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://agent", trust_env=False
+        )
+
+    def cluster(self) -> dict[str, Any]:
+        """Raises AgentError."""
+        return self._ask("GET", "/cluster", None, QUICK_S)[1]
+
+    def switchover(self, to: str) -> dict[str, Any]:
+        """Hand over to `to` (empty: the best standby); returns when it serves. Raises AgentError."""
+        _status, outcome = self._ask("POST", "/switchover", {"to": to}, SWITCHOVER_S)
+        if not outcome.get("ok"):
+            raise Refused(
+                str(outcome.get("why") or "the switchover was refused"),
+                hint=str(outcome.get("hint") or "See the journal of failover-agent on the primary."),
+            )
+        return outcome
+
+    def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float
+    ) -> tuple[int, dict[str, Any]]:
+        try:
+            response = self._client.request(method, path, json=body, timeout=timeout_s)
+            answer = response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise NoAgent(
+                f"the agent does not answer on {self._socket}: {error}",
+                hint="See `systemctl status failover-agent`; only root may ask.",
+            ) from error
+        if response.status_code in (403, 404, 405, 500):
+            raise Refused(str(answer.get("why", response.status_code)), hint="Run it as root, on a node.")
+        return response.status_code, answer

@@ -1,0 +1,157 @@
+"""The other agents: asked all the time in the background, over kept connections with mTLS.
+
+One thread per member, so that a silent one never delays what another says.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from failover_agent.adapters import report_json
+from failover_agent.adapters.bounded import Bounded, GaveUp
+from failover_agent.core.model import Heard, Member, NodeReport, Unknown
+from failover_agent.ports import Clock
+
+SWITCHOVER_TIMEOUT_S = 100.0
+# An answer is current for one poll, the answer's own time, and one more try.
+_TRIES = 2
+
+
+def client_context(ca: Path, cert: Path, key: Path) -> ssl.SSLContext:
+    """Trusts the cluster's CA alone, proves who we are, and checks the address in the other's certificate."""
+    context = ssl.create_default_context(cafile=str(ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(str(cert), str(key))
+    return context
+
+
+class HttpPeers:
+    """Implements `ports.Peers`."""
+
+    def __init__(
+        self,
+        me: str,
+        others: tuple[Member, ...],
+        *,
+        port: int,
+        context: ssl.SSLContext,
+        clock: Clock,
+        poll_s: float,
+        request_timeout_s: float,
+    ) -> None:
+        self._me = me
+        self._clock = clock
+        self._poll_s = poll_s
+        self._timeout_s = request_timeout_s
+        self._fresh_for_s = poll_s + _TRIES * request_timeout_s
+        self._bounded = Bounded("peer")
+        self._lock = threading.Lock()
+        self._heard: dict[str, Heard] = {}
+        self._why: dict[str, str] = {member.name: "not asked yet" for member in others}
+        self._published: NodeReport | None = None
+        self._clients = {
+            member.name: httpx.Client(
+                base_url=f"https://{_host(member.address)}:{port}",
+                verify=context,
+                timeout=request_timeout_s,
+                trust_env=False,  # a proxy of the environment is not between us
+            )
+            for member in others
+        }
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin to ask everybody in the background."""
+        for name in self._clients:
+            threading.Thread(target=self._poll, args=(name,), name=f"peer-{name}", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def reports(self) -> Mapping[str, Heard | Unknown]:
+        now = self._clock.now()
+        with self._lock:
+            return {name: self._current(name, now) for name in self._clients}
+
+    def _current(self, name: str, now: float) -> Heard | Unknown:
+        heard = self._heard.get(name)
+        if heard is not None and now - heard.at <= self._fresh_for_s:
+            return heard
+        return Unknown(f"{name}: {self._why[name]}")
+
+    def ask(self, name: str) -> Heard | Unknown:
+        answer = self._get(name)
+        with self._lock:
+            if isinstance(answer, Heard):
+                self._heard[name] = answer
+            else:
+                self._why[name] = answer.why
+        return answer
+
+    def ask_rejoin(self, name: str) -> bool | Unknown:
+        answer = self._post(name, "/rejoin", {"name": self._me}, self._timeout_s)
+        return answer if isinstance(answer, Unknown) else answer.get("granted") is True
+
+    def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
+        return self._post(name, "/switchover", {"to": to}, SWITCHOVER_TIMEOUT_S, again=False)
+
+    def wake(self, name: str) -> None:
+        if name in self._clients:
+            threading.Thread(
+                target=self._post, args=(name, "/wake", {}, self._timeout_s), name=f"wake-{name}", daemon=True
+            ).start()
+
+    def publish(self, report: NodeReport) -> None:
+        self._published = report
+
+    def published(self) -> NodeReport | None:
+        """What was last published, for who answers in our name."""
+        return self._published
+
+    def _poll(self, name: str) -> None:
+        while not self._stopped.is_set():
+            self.ask(name)
+            self._stopped.wait(self._poll_s)
+
+    def _get(self, name: str) -> Heard | Unknown:
+        client = self._clients.get(name)
+        if client is None:
+            return Unknown(f"{name} is no member")
+        try:
+            response = self._bounded.call(lambda: client.get("/status"), self._timeout_s)
+            response.raise_for_status()
+            report = report_json.decode(response.json())
+        except (httpx.HTTPError, GaveUp, ValueError, report_json.NotAReport) as error:
+            return Unknown(f"{type(error).__name__}: {error}")
+        if report.name != name:
+            return Unknown(f"its address answers as {report.name}")
+        return Heard(report, self._clock.now())
+
+    def _post(
+        self, name: str, path: str, body: Mapping[str, object], timeout_s: float, *, again: bool = True
+    ) -> Mapping[str, object] | Unknown:
+        """`again`: it may be said twice, so a kept connection that had ended is no obstacle."""
+        client = self._clients.get(name)
+        if client is None:
+            return Unknown(f"{name} is no member")
+        try:
+            response = self._bounded.call(
+                lambda: client.post(path, json=dict(body), timeout=timeout_s), timeout_s
+            )
+            answer = response.json()
+        except httpx.RemoteProtocolError as error:
+            if again:
+                return self._post(name, path, body, timeout_s, again=False)
+            return Unknown(f"{type(error).__name__}: {error}")
+        except (httpx.HTTPError, GaveUp, ValueError) as error:
+            return Unknown(f"{type(error).__name__}: {error}")
+        return answer if isinstance(answer, dict) else Unknown("the answer is no object")
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -1,0 +1,48 @@
+"""Reports as JSON, between agents that may be a version apart: unknown fields are left out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from failover_agent.core.model import Fork, NodeReport, Server, ServerState, Unknown
+
+
+class NotAReport(Exception):
+    """The answer cannot be understood."""
+
+
+def encode(report: NodeReport) -> dict[str, Any]:
+    plain = dataclasses.asdict(report)
+    server = report.server
+    if isinstance(server, Unknown):
+        plain["server"] = {"unknown": server.why}
+    else:
+        plain["server"]["state"] = server.state.value
+    return plain
+
+
+def decode(plain: object) -> NodeReport:
+    """Raises NotAReport."""
+    if not isinstance(plain, Mapping):
+        raise NotAReport("not an object")
+    try:
+        return NodeReport(**{**_known(NodeReport, plain), "server": _server(plain["server"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotAReport(f"{type(error).__name__}: {error}") from error
+
+
+def _server(plain: Mapping[str, Any]) -> Server | Unknown:
+    if "unknown" in plain:
+        return Unknown(str(plain["unknown"]))
+    fields = _known(Server, plain)
+    fields["state"] = ServerState(plain["state"])
+    fields["history"] = tuple(Fork(int(f["timeline"]), int(f["lsn"])) for f in plain.get("history", ()))
+    fields["replicas"] = tuple(str(name) for name in plain.get("replicas", ()))
+    return Server(**fields)
+
+
+def _known(kind: type, plain: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in plain.items() if name in names}

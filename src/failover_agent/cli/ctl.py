@@ -1,0 +1,117 @@
+"""`failoverctl`: for people."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+
+from failover_agent import config as configuration
+from failover_agent.adapters.control_client import Control
+from failover_agent.adapters.gate_table import table_text
+from failover_agent.cli import table
+from failover_agent.errors import AgentError
+from failover_agent.wiring import gate_plan
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def speaks_of_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """What we foresaw goes to standard error with its hint, and the exit status is 1."""
+
+    @functools.wraps(command)
+    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except AgentError as error:
+            click.echo(str(error), err=True)
+            sys.exit(1)
+
+    return told
+
+
+@click.group()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=configuration.DEFAULT_PATH,
+    show_default=True,
+    help="The agent's configuration file.",
+)
+@click.pass_context
+def main(context: click.Context, path: Path) -> None:
+    """Look at and steer the cluster, from any of its nodes."""
+    context.obj = path
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+@speaks_of_errors
+def status(path: Path, as_json: bool) -> None:
+    """Show who leads, who follows, and where the endpoints lead."""
+    cluster = _control(path).cluster()
+    if as_json:
+        click.echo(json.dumps(cluster, indent=2))
+    else:
+        table.show(cluster, Console(highlight=False))
+
+
+@main.command()
+@click.option("--to", "target", default="", help="The node that shall lead; the best standby when not said.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+@speaks_of_errors
+def switchover(path: Path, target: str, yes: bool) -> None:
+    """Hand the primary's place to another node, losing nothing; returns when it serves."""
+    control = _control(path)
+    if not yes:
+        _ask(control.cluster().get("holder") or "nobody", target or "the best standby")
+    outcome = control.switchover(target)
+    outage = outcome.get("outage_s")
+    took = f", {float(outage):.2f} s without a primary" if isinstance(outage, int | float) else ""
+    click.echo(f"{outcome.get('from')} → {outcome.get('target')}{took}")
+
+
+def _ask(holder: str, target: str) -> None:
+    if not sys.stdin.isatty():
+        raise NotConfirmed("a switchover needs a yes, and nobody can be asked here", hint="Say --yes.")
+    if not click.confirm(f"Hand over from {holder} to {target}? Sessions of clients will be ended", err=True):
+        raise NotConfirmed("the switchover was not confirmed", hint="Nothing was changed.")
+
+
+class NotConfirmed(AgentError):
+    """A person did not say yes."""
+
+
+@main.command("gate-table")
+@click.pass_obj
+@speaks_of_errors
+def print_gate_table(path: Path) -> None:
+    """Print the gate's nftables table, shut, as failover-gate.service loads it at boot."""
+    click.echo(table_text(gate_plan(configuration.load(path))), nl=False)
+
+
+@main.command("check-config")
+@click.pass_obj
+@speaks_of_errors
+def check_config(path: Path) -> None:
+    """Say what is wrong with the configuration file, if anything is."""
+    configuration.load(path)
+    click.echo(f"{path} is fine")
+
+
+def _control(path: Path) -> Control:
+    return Control(configuration.load(path).run_dir / "control.sock")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""`failover-agent`: the daemon, under systemd with Type=notify and WatchdogSec."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+from failover_agent import config as configuration
+from failover_agent.errors import AgentError
+from failover_agent.shell.journal import to_stdout
+from failover_agent.wiring import open_doors, wire
+
+
+def own_version() -> str:
+    try:
+        return version("primacy")
+    except PackageNotFoundError:  # run from the sources
+        return "unknown"
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=configuration.DEFAULT_PATH,
+    show_default=True,
+    help="The configuration file.",
+)
+def main(path: Path) -> None:
+    """Keep exactly one writable PostgreSQL, as far as this node can."""
+    to_stdout()
+    try:
+        config = configuration.load(path)
+        wired = wire(config, own_version())
+        open_doors(config, wired)
+    except AgentError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    # SIGTERM ends the agent alone: PostgreSQL, gate and lease go on, and the next process takes them up.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: wired.agent.stop())
+    try:
+        wired.agent.run()
+    finally:
+        wired.peers.stop()
+        wired.doors.close()
+
+
+if __name__ == "__main__":
+    main()

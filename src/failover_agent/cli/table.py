@@ -1,0 +1,64 @@
+"""The cluster's status as people read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_GOOD = frozenset({"running", "streaming"})
+
+
+def show(cluster: dict[str, Any], console: Console) -> None:
+    holder = cluster.get("holder") or "nobody"
+    console.print(
+        f"cluster [bold]{cluster['cluster']}[/], mode {cluster['mode']}, epoch {cluster['epoch']},"
+        f" lease held by [bold]{holder}[/]"
+    )
+    console.print(_members(cluster["members"]))
+    console.print(_endpoints(cluster["endpoints"]))
+
+
+def _members(members: list[dict[str, Any]]) -> Table:
+    table = Table("node", "az", "role", "state", "lag", "timeline", box=None, pad_edge=False)
+    for member in members:
+        state = str(member["state"])
+        colour = "green" if state in _GOOD else "yellow"
+        table.add_row(
+            str(member["name"]),
+            str(member["az"]),
+            str(member["role"]),
+            f"[{colour}]{state}[/]",
+            _bytes(member.get("lag_bytes")),
+            _or_dash(member.get("timeline")),
+        )
+    return table
+
+
+def _endpoints(endpoints: list[dict[str, Any]]) -> Table:
+    table = Table("endpoint", "vip", "port", "leads to", "route tables", box=None, pad_edge=False)
+    for endpoint in endpoints:
+        tables = endpoint.get("tables") or {}
+        shown = ", ".join(f"{name} → {target or 'nowhere'}" for name, target in sorted(tables.items()))
+        table.add_row(
+            str(endpoint["name"]),
+            str(endpoint["vip"]),
+            str(endpoint["port"]),
+            _or_dash(endpoint.get("target")),
+            shown or "-",
+        )
+    return table
+
+
+def _bytes(count: object) -> str:
+    if not isinstance(count, int):
+        return "-"
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("kiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value in (None, "") else str(value)
