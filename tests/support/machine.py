@@ -170,7 +170,7 @@ class MemoryPostgres:
             self.state,
             d.system,
             d.timeline,
-            d.end,
+            0 if self.state is ServerState.STOPPED else d.end,
             d.end,
             streaming=self.streaming,
             upstream=self.upstream,
@@ -207,11 +207,17 @@ class MemoryPostgres:
 
     def stop(self, timeout_s: float) -> None:
         if self.state in (ServerState.PRIMARY, ServerState.STANDBY):
+            self._note_open_gate()
             self.starts.append("stop")
             self.world.replicate()  # walsenders flush before a fast shutdown ends
             self.state, self.streaming = ServerState.STOPPED, False
 
+    def _note_open_gate(self) -> None:
+        if self.world.nodes[self.name].gate.is_open():
+            self.world.stopped_with_open_gate.append(self.name)
+
     def kill(self) -> None:
+        self._note_open_gate()
         if self.state is not ServerState.STOPPED:
             self.starts.append("kill")
             self.state, self.streaming = ServerState.STOPPED, False

@@ -75,6 +75,7 @@ class World:
         self.unique_timelines = True
         self.clients_write = True
         self.lagging: set[str] = set()
+        self.stopped_with_open_gate: list[str] = []
         self._tokens = itertools.count(1)
         self._members = {n: Member(n, f"10.0.0.{i}", f"az-{i}", f"i-{n}") for i, n in enumerate(names, 1)}
         self.nodes: dict[str, Node] = {}

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
+from failover_agent.core import lease_writes as writes
 from failover_agent.core.model import (
     Absent,
     Landed,
@@ -21,7 +22,7 @@ from failover_agent.core.model import (
     LeaseSeen,
     Refused,
     Server,
-    SyncSet,
+    ServerState,
     Timings,
     Unknown,
     Version,
@@ -67,7 +68,7 @@ class Keeper:
         self._next_beat = 0.0
         self._retry_at = 0.0
         self._last_round = clock.now()
-        self._facts: tuple[str, int, int] = ("", 0, 0)  # system identifier, timeline, WAL position
+        self._facts = Server(ServerState.ABSENT)  # as last looked at
         self.waker = threading.Event()  # set when the next round is due earlier than it was
 
     # What the loop asks
@@ -89,7 +90,7 @@ class Keeper:
 
     def know(self, server: Server) -> None:
         """What the next renewal says about this node's PostgreSQL."""
-        self._facts = (server.system_identifier, server.timeline, server.received_lsn)
+        self._facts = server
 
     # The round
 
@@ -145,15 +146,7 @@ class Keeper:
     def _prepare_renewal(self, now: float) -> None:
         assert self._mine is not None
         old = self._mine.item
-        system, timeline, lsn = self._facts
-        item = old.but(
-            holder=self._id.holder,
-            token=self._fresh_token(),
-            ttl_s=self._timings.ttl_s,
-            system_identifier=old.system_identifier or system,
-            timeline=max(old.timeline, timeline),
-            lsn=lsn or old.lsn,
-        )
+        item = writes.renewal(old, self._id.holder, self._fresh_token(), self._timings.ttl_s, self._facts)
         self._shorten(valid_until(now, item.ttl_s, self._timings.margin_s))
         self._pending = Pending(item, Version(old.epoch, old.token), now)
 
@@ -211,28 +204,14 @@ class Keeper:
         with self._writing:
             if self._mine is not None or self._pending is not None:
                 return
-            self._pending = Pending(self._claim_item(seen), _condition(seen), first_sent=self._clock.now())
+            old = seen.item if seen else None
+            item = writes.claim(
+                self._id.cluster, old, self._id.holder, self._fresh_token(), self._timings.ttl_s, self._facts
+            )
+            condition = Absent() if old is None else Version(old.epoch, old.token)
+            self._pending = Pending(item, condition, first_sent=self._clock.now())
             self._send()
         self.waker.set()
-
-    def _claim_item(self, seen: LeaseSeen | None) -> LeaseItem:
-        system, timeline, lsn = self._facts
-        if seen is None:
-            return LeaseItem(
-                self._id.cluster, "", self._id.holder, 1, self._fresh_token(), self._timings.ttl_s, 0, 0
-            )
-        old = seen.item
-        return old.but(
-            system_identifier=old.system_identifier or system,
-            holder=self._id.holder,
-            epoch=old.epoch + 1,
-            token=self._fresh_token(),
-            ttl_s=self._timings.ttl_s,
-            timeline=max(old.timeline, timeline),
-            lsn=lsn,
-            sync=SyncSet(version=old.sync.version + 1),  # S2: nobody vouches for the new epoch yet
-            offered_to="",
-        )
 
     def release(self, offered_to: str) -> bool:
         """Shut the gate and give the lease away; False when the store did not confirm it in time.
@@ -253,14 +232,7 @@ class Keeper:
         mine = self.mine()
         if mine is None:
             return False
-        _, timeline, lsn = self._facts
-        item = mine.item.but(
-            holder=None,
-            token=self._fresh_token(),
-            offered_to=offered_to,
-            timeline=max(timeline, mine.item.timeline),
-            lsn=lsn or mine.item.lsn,
-        )
+        item = writes.release(mine.item, offered_to, self._fresh_token(), self._facts)
         condition = Version(mine.epoch, mine.item.token)
         while self.mine() is not None:
             outcome = self._store.write(item, only_if=condition)
@@ -358,10 +330,6 @@ def _has_landed(outcome: WriteOutcome, item: LeaseItem) -> bool:
         current = outcome.current
         return current is not None and (current.epoch, current.token) == (item.epoch, item.token)
     return isinstance(outcome, Landed)
-
-
-def _condition(seen: LeaseSeen | None) -> Absent | Version:
-    return Absent() if seen is None else Version(seen.item.epoch, seen.item.token)
 
 
 def _show(item: LeaseItem | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from failover_agent.core.model import Heard, LeaseItem, LeaseSeen, Server, ServerState, Unknown
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import expires_at, is_suspected
@@ -15,6 +17,7 @@ class Observer:
         self._suspected_token = ""
         self._server_before: Server | None = None
         self._blind_since: float | None = None
+        self._wal_end = 0  # of the stopped server, 0: not read
         self._ignore_before = 0.0  # reports heard earlier were believed by who slept since
         self.reaches_ec2 = False
         self.last_epoch = 0
@@ -23,10 +26,10 @@ class Observer:
     def look(self, round_began: float, slept_s: float) -> Snapshot:
         body, clock = self._body, self._body.ports.clock
         server = self._server()
+        if isinstance(server, Server):
+            body.keeper.know(server)
         mine = body.keeper.mine()
         if mine is not None:
-            if isinstance(server, Server):
-                body.keeper.know(server)
             self._learn(mine.item)
             # the holder needs no read: its next conditional write tells it all
             lease: LeaseSeen | Unknown | None = LeaseSeen(mine.item, clock.now(), clock.now())
@@ -63,12 +66,24 @@ class Observer:
         )
 
     def _server(self) -> Server | Unknown:
-        server = self._body.ports.postgres.observe()
+        server = self._with_wal_end(self._body.ports.postgres.observe())
         if isinstance(server, Server):
             self._server_before, self._blind_since = server, None
         elif self._blind_since is None:
             self._blind_since = self._body.ports.clock.now()
         return server
+
+    def _with_wal_end(self, server: Server | Unknown) -> Server | Unknown:
+        """A stopped server's own end decides how it returns; read once per stop, as it costs a moment."""
+        if not isinstance(server, Server) or server.state is not ServerState.STOPPED:
+            self._wal_end = 0
+            return server
+        if server.received_lsn or self._body.jobs.doing():
+            return server
+        if not self._wal_end:
+            end = self._body.ports.postgres.wal_end()
+            self._wal_end = end if isinstance(end, int) else 0
+        return replace(server, received_lsn=self._wal_end)
 
     def expect_primary(self) -> None:
         """From here on a silent PostgreSQL may be a primary: we are about to make it one."""

@@ -19,6 +19,12 @@ def world(request: pytest.FixtureRequest) -> World:
     return world
 
 
+def assert_safe(world: World) -> None:
+    """Never two open gates at once, and no server was stopped while clients could still be answered."""
+    assert world.overlapping_gates() == []
+    assert world.stopped_with_open_gate == []
+
+
 def serving(world: World) -> list[str]:
     return [name for name in world.nodes if world.acknowledges(name)]
 
@@ -45,7 +51,7 @@ def test_after_a_power_loss_exactly_one_other_node_takes_over_in_time(world: Wor
     world.run(30)
     assert serving(world) == ["db2"]
     assert set(world.tables.values()) == {"eni-db2"}
-    assert world.overlapping_gates() == []
+    assert_safe(world)
 
 
 def test_an_old_primary_with_wal_of_its_own_is_rewound_and_follows(world: World) -> None:
@@ -98,7 +104,7 @@ def test_a_primary_frozen_for_a_minute_never_shares_an_instant_with_its_successo
     assert world.rules_of("db1")[-1] in ("following", "connecting", "return", "busy")
     assert "woke" in world.rules_of("db1")
     assert "fence" in world.rules_of("db1")
-    assert world.overlapping_gates() == []
+    assert_safe(world)
 
 
 def test_a_dead_postmaster_hands_over_to_a_standby_that_has_everything(world: World) -> None:
@@ -110,7 +116,7 @@ def test_a_dead_postmaster_hands_over_to_a_standby_that_has_everything(world: Wo
 
     assert took < 1.0, "nobody waits for the lease to expire"
     assert world.lease().epoch == 2
-    assert world.overlapping_gates() == []
+    assert_safe(world)
 
 
 def test_a_dead_postmaster_restarts_in_place_when_no_standby_has_everything(world: World) -> None:
@@ -137,7 +143,7 @@ def test_a_primary_that_does_not_start_any_more_leaves_the_lease_to_others(world
 
     world.run_until(lambda: serving(world) == ["db2"], limit_s=15)
 
-    assert world.overlapping_gates() == []
+    assert_safe(world)
 
 
 def test_a_switchover_loses_nothing_and_the_old_primary_follows_without_a_rewind(world: World) -> None:
@@ -156,7 +162,7 @@ def test_a_switchover_loses_nothing_and_the_old_primary_follows_without_a_rewind
     world.run_until(world.is_whole)
     assert not [s for s in world.postgres("db1").starts if "rewind" in s or "clone" in s]
     assert VIP not in world.nodes["db1"].addresses.here
-    assert world.overlapping_gates() == []
+    assert_safe(world)
 
 
 def test_a_switchover_to_a_standby_that_does_not_stream_is_refused_and_nothing_stops(world: World) -> None:
@@ -191,7 +197,7 @@ def test_while_the_store_is_silent_nobody_claims_and_the_primary_stops_in_time(w
     world.no_api.clear()
     world.run_until(world.is_whole)
     assert world.lease().epoch == 2
-    assert world.overlapping_gates() == []
+    assert_safe(world)
 
 
 def test_a_primary_cut_from_the_store_alone_is_replaced_without_overlap(world: World) -> None:
@@ -201,7 +207,7 @@ def test_a_primary_cut_from_the_store_alone_is_replaced_without_overlap(world: W
     took = world.run_until(lambda: serving(world) == ["db2"])
 
     assert took <= BALANCED_OUTAGE_S
-    assert world.overlapping_gates() == []
+    assert_safe(world)
 
 
 def test_lost_answers_do_not_cost_the_lease(world: World) -> None:
@@ -240,7 +246,7 @@ def test_an_agent_that_stays_away_longer_than_its_lease_does_not_adopt_it(world:
     world.run_until(world.is_whole)
 
     assert serving(world) == ["db2"]
-    assert world.overlapping_gates() == []
+    assert_safe(world)
 
 
 def test_another_boot_never_adopts_the_lease_even_with_the_note_of_the_last(world: World) -> None:
@@ -310,7 +316,7 @@ def test_both_hosts_off_and_on_again_serve_the_node_with_most_wal(world: World) 
 
     world.run_until(world.is_whole)
 
-    assert world.overlapping_gates() == []
+    assert_safe(world)
 
 
 def test_a_standby_too_far_behind_waits_for_the_old_primary() -> None:
