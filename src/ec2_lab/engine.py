@@ -17,6 +17,8 @@ Simulated:
   StopInstances>
 - [documented (code), assumed (at first start AWS terminates)] a machine that does not boot: `stopped`,
   Server.InternalError <EC2 user guide: instance state reasons>
+- [documented] a machine that powers itself off: `stopped`, Client.InstanceInitiatedShutdown; seen when
+  somebody asks for instances <EC2 API: StateReason>
 - [assumed] after a power loss the API goes on saying `running`
 """
 
@@ -35,7 +37,7 @@ from ec2_lab.door import tidy, view
 from ec2_lab.door.amend import primary
 from ec2_lab.door.calls import Call
 from ec2_lab.door.worker import Worker
-from ec2_lab.model import Interface, Volume
+from ec2_lab.model import Interface, Power, Volume
 from ec2_lab.ports import Machines, Wires
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class Life:
     worker: Worker
     stage: Stage = Stage.PENDING
     volumes: dict[str, Volume] = field(default_factory=dict)
+    dark: bool = False  # we took its power behind the API's back; the API goes on saying `running`
 
     @property
     def instance_id(self) -> str:
@@ -177,6 +180,18 @@ class Engine:
             worker.submit(partial(self.machines.delete_volume, volume_id)).add_done_callback(_log_failure)
         return waits
 
+    def notice_shutdowns(self) -> None:
+        """A machine that powered itself off is a stopped instance. Under the lock."""
+        for life in self.lives.values():
+            if life.stage is not Stage.RUNNING or life.dark:
+                continue
+            if self.machines.power(life.instance_id) is Power.OFF:
+                reason = "Client.InstanceInitiatedShutdown"
+                life.instance.state_reason.code = reason
+                life.instance.state_reason.message = f"{reason}: Instance initiated shutdown"
+                life.move(Stage.STOPPING)
+                self._start_job(life, partial(self._power_off, life, False))
+
     def _hurry(self, instance_ids: list[str]) -> None:
         """A forced stop of what is stopping already: cut the power while the worker waits for init."""
         for life in (self.lives[i] for i in instance_ids if i in self.lives):
@@ -210,6 +225,7 @@ class Engine:
             self.plugged.add(life.interface.eni_id)
             self.apply()
         self.machines.boot(spec, netns)
+        life.dark = False
 
     def _settle_failed_boot(self, life: Life, error: Exception) -> None:
         for step in (partial(self.machines.crash, life.instance_id), partial(self.unplug, life)):
@@ -234,6 +250,7 @@ class Engine:
             self._settle(life, Stage.STOPPED, unless=(Stage.SHUTTING_DOWN,))
 
     def _reboot(self, life: Life) -> None:
+        life.dark = True
         self.machines.shut_down(life.instance_id, GRACEFUL_STOP_S)
         self.unplug(life)
         self._power_on(life)
@@ -253,6 +270,7 @@ class Engine:
 
     def lose_power(self, life: Life) -> None:
         """Cut the power behind the API's back. On the instance's worker."""
+        life.dark = True
         self._cut_power(life)
         self.unplug(life)
 

@@ -36,7 +36,6 @@ from moto.ec2.models.instances import Instance
 from moto.ec2.models.route_tables import Route
 from moto.ec2.models.subnets import Subnet
 
-
 ALIVE = ("running", "stopping", "shutting-down")
 
 _INSTANCE_FILTERS = {

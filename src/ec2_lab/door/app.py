@@ -9,6 +9,8 @@ Simulated:
   general reference: service endpoints>
 - [documented (text), assumed (status)] a call for another service: AuthFailure,
   InvalidSignatureException, SignatureDoesNotMatch <SigV4: troubleshooting>
+- [documented] an unsigned call: MissingAuthenticationToken; signatures themselves are not verified
+  <AWS general reference: common errors>
 - [assumed] an action moto does not know: UnsupportedOperation
 - [assumed (AWS: the current state)] a repeated RunInstances with one ClientToken gets the first answer
   again <EC2 API: ensuring idempotency>
@@ -44,7 +46,7 @@ Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 CONTROLLER_PATIENCE_S = 3.0
 _READS = ("Describe", "Get", "List", "Search")
-_ONE_AZ_STATE = ("DescribeInstances", "DescribeInstanceStatus")
+_INSTANCE_STATE = ("DescribeInstances", "DescribeInstanceStatus")
 
 
 @dataclass(slots=True)
@@ -121,7 +123,7 @@ class FrontDoor:
     def _answer(self, call: Call, environ: dict[str, Any]) -> Answer:
         try:
             _right_endpoint(call)
-            if call.service == "ec2" and call.action in _ONE_AZ_STATE and call.from_controller:
+            if call.service == "ec2" and call.action in _INSTANCE_STATE and call.from_controller:
                 self.engine.wait_settled(set(call.listed("InstanceId")), self.patience_s)
             with self.engine.lock:
                 answer, waits = self._under_lock(call, environ)
@@ -141,6 +143,8 @@ class FrontDoor:
             # CloudFormation and others change EC2 as well; those calls are rare.
             changes = call.service in ("cloudformation", "autoscaling") and not call.action.startswith(_READS)
             return answer, self.engine.follow(call) if changes else []
+        if call.action in (*_INSTANCE_STATE, "StartInstances"):
+            self.engine.notice_shutdowns()
         if call.action.startswith(_READS):
             rules.check(call, self.engine.backend)
             return self._ask_moto(environ), []
@@ -194,6 +198,8 @@ class FrontDoor:
 
 
 def _right_endpoint(call: Call) -> None:
+    if not call.access_key and call.service != "s3":  # S3 serves the public, too
+        raise Refused("MissingAuthenticationToken", "Request is missing Authentication Token", 403)
     own = call.service if call.service in ("dynamodb", "s3") else "api"
     if call.endpoint in (own, calls.EVERYTHING):
         return

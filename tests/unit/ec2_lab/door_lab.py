@@ -73,7 +73,7 @@ class Lab:
             region_name="eu-central-1",
             endpoint_url=f"http://127.0.0.1:{port or self.port}",
             aws_access_key_id="AKIACONTROLLER",
-            aws_secret_access_key="x",  # noqa: S106 - nobody checks it
+            aws_secret_access_key="x",
             config=Config(retries={"total_max_attempts": 1}, read_timeout=20, max_pool_connections=16),
         )
 

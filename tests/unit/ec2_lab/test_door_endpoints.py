@@ -97,6 +97,16 @@ def test_an_endpoint_serves_its_own_service_only(
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
+def test_an_unsigned_call_is_refused(lab: Lab) -> None:
+    headers = {"X-Amz-Target": "DynamoDB_20120810.ListTables"}
+    request = urllib.request.Request(f"http://127.0.0.1:{lab.port}/", data=b"{}", headers=headers)
+
+    with pytest.raises(HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=5)  # noqa: S310 - our own
+
+    assert refused.value.headers["x-amzn-ErrorType"] == "MissingAuthenticationToken"
+
+
 def test_the_history_tells_who_asked_for_what_and_keeps_no_secret(lab: Lab, tmp_path: Path) -> None:
     lab.client("secretsmanager").create_secret(Name="db", SecretString="hunter2")
     instance_id, _ = lab.run("db1", UserData="hunter2")

@@ -202,6 +202,33 @@ def test_a_power_loss_is_a_secret_from_the_api(lab: Lab) -> None:
     assert eni in lab.door.engine.plugged
 
 
+def test_a_machine_that_powers_itself_off_is_stopped_and_can_be_started(lab: Lab) -> None:
+    ec2 = lab.client("ec2")
+    instance_id, _ = lab.run("db1")
+    lab.until_state(instance_id, "running")
+
+    lab.machines.powers[instance_id] = Power.OFF
+    ec2.describe_instances(InstanceIds=[instance_id])
+    lab.until_state(instance_id, "stopped")
+
+    found = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+    assert found["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    ec2.start_instances(InstanceIds=[instance_id])
+    lab.until_state(instance_id, "running")
+
+
+def test_a_reboot_is_a_shutdown_and_a_boot_and_never_a_stop(lab: Lab) -> None:
+    instance_id, eni = lab.run("db1")
+    lab.until_state(instance_id, "running")
+
+    lab.client("ec2").reboot_instances(InstanceIds=[instance_id])
+    until(lambda: [v[0] for v in lab.machines.log] == ["boot", "shut_down", "boot"])
+
+    assert lab.state(instance_id) == "running"
+    assert [v[0] for v in lab.wires.log] == ["plug", "unplug", "plug"]
+    assert eni in lab.door.engine.plugged
+
+
 def test_faults_are_refused_with_a_way_out(lab: Lab) -> None:
     instance_id, _ = lab.run("db1")
     lab.until_state(instance_id, "running")
