@@ -38,6 +38,10 @@ class PostgresFailed(AgentError):
     """PostgreSQL or one of its programs refused or did not finish in time."""
 
 
+class RewindNotBegun(PostgresFailed):
+    """A rewind was refused before it changed anything: the data is whole, it may be tried again."""
+
+
 class DataDirectoryRefused(AgentError):
     """The data directory belongs to another cluster, or is not whole."""
 

@@ -23,7 +23,7 @@ from failover_agent.core.model import (
     WriteOutcome,
 )
 from failover_agent.core.rejoin import Way, choose_way
-from failover_agent.errors import PostgresFailed
+from failover_agent.errors import PostgresFailed, RewindNotBegun
 from failover_agent.ports import Progress
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ class MemoryPostgres:
     starts: list[str] = field(default_factory=list)  # every call that changed something, in order
     refuse_start: bool = False
     refuse_rewind: bool = False
+    rewinds_to_refuse: int = 0  # before anything is changed
 
     def observe(self) -> Server | Unknown:
         if not self.disk.system:
@@ -244,6 +245,9 @@ class MemoryPostgres:
     def rewind(self, upstream: str, progress: Progress) -> None:
         source = self.world.postgres(upstream)
         self.starts.append(f"rewind {upstream}")
+        if self.rewinds_to_refuse:
+            self.rewinds_to_refuse -= 1
+            raise RewindNotBegun(f"{upstream} cannot be reached", hint="It is a test.")
         if self.refuse_rewind or source.state is not ServerState.PRIMARY:
             raise PostgresFailed(f"cannot rewind against {upstream}", hint="It is a test.")
         self.disk = replace(source.disk)

@@ -7,13 +7,14 @@ from typing import Any
 
 from failover_agent.core import snapshot as s
 from failover_agent.core.model import Unknown
-from failover_agent.errors import AgentError, PeerRefused, PostgresFailed
+from failover_agent.errors import AgentError, PeerRefused, PostgresFailed, RewindNotBegun
 from failover_agent.ports import Progress
 from failover_agent.shell.body import HALF_REWOUND, Body
 from failover_agent.shell.handover import recover_primary, switch_over
 from failover_agent.shell.observe import Observer
 
 FENCE_STOP_S = 5.0  # the gate is shut already: time for a clean end, which makes the rewind cheap
+CLONE_AFTER_REFUSALS = 3  # rewinds refused in a row: the WAL they need is gone for good
 PROMOTE_S = 30.0  # replay of what was received may take this long
 
 
@@ -21,6 +22,7 @@ class Executor:
     def __init__(self, body: Body, observer: Observer) -> None:
         self._body = body
         self._observer = observer
+        self._refused_rewinds = 0
         self._hands: dict[type, Callable[[Any], None]] = {
             s.DropBeliefs: self._drop_beliefs,
             s.ShutGate: lambda _: body.keeper.shut(),
@@ -127,11 +129,24 @@ class Executor:
             self._get_slot(action.upstream)
             postgres.stop(FENCE_STOP_S)
             body.ports.state_notes.save(HALF_REWOUND, {"upstream": action.upstream})
-            postgres.rewind(action.upstream, progress)  # fails: the note stays and a clone follows
+            self._rewind_or_note(action.upstream, progress)
             body.ports.state_notes.forget(HALF_REWOUND)
             postgres.start_standby(action.upstream)
 
         body.jobs.start("rewind", rewind)
+
+    def _rewind_or_note(self, upstream: str, progress: Progress) -> None:
+        """A failure leaves the note, and a clone follows; except while nothing was changed yet."""
+        try:
+            self._body.ports.postgres.rewind(upstream, progress)
+            self._refused_rewinds = 0
+        except RewindNotBegun:
+            self._refused_rewinds += 1
+            if self._refused_rewinds < CLONE_AFTER_REFUSALS:
+                self._body.ports.state_notes.forget(HALF_REWOUND)
+            else:
+                self._refused_rewinds = 0
+            raise
 
     def _clone(self, action: s.Clone) -> None:
         body, postgres = self._body, self._body.ports.postgres

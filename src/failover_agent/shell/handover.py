@@ -28,7 +28,6 @@ def switch_over(body: Body, order: SwitchoverOrder) -> None:
     """Carry out a person's order; on any refusal this node goes on serving."""
     try:
         target = _choose(body, order.to)
-        body.ports.postgres.checkpoint()  # while clients are served: the shutdown has less to write then
         result = _hand_over(body, target)
     except AgentError as error:
         body.journal.event("switchover-failed", to=order.to, why=str(error.args[0]))

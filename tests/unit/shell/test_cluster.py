@@ -92,6 +92,33 @@ def test_a_rewind_that_fails_ends_in_a_clone(world: World) -> None:
     assert "clone db2" in world.postgres("db1").starts
 
 
+@pytest.mark.parametrize(("refusals", "clones"), [(2, False), (3, True)])
+def test_a_rewind_refused_before_it_began_is_tried_again_before_a_clone(refusals: int, clones: bool) -> None:
+    world = World("db1", "db2")
+    world.bring_up()
+    world.postgres("db1").disk.end += 500
+    world.postgres("db1").rewinds_to_refuse = refusals
+    world.power_off("db1")
+    world.run_until(lambda: bool(serving(world)))
+
+    world.power_on("db1")
+    world.run_until(world.is_whole)
+
+    assert ("clone db2" in world.postgres("db1").starts) is clones
+
+
+def test_a_power_loss_in_the_middle_of_a_rewind_ends_in_a_clone(world: World) -> None:
+    world.postgres("db1").disk.end += 500
+    world.power_off("db1")
+    world.run_until(lambda: bool(serving(world)))
+    world.nodes["db1"].state_notes.save("rewinding", {"upstream": "db2"})
+
+    world.power_on("db1")
+    world.run_until(world.is_whole)
+
+    assert "clone db2" in world.postgres("db1").starts
+
+
 def test_a_primary_frozen_for_a_minute_never_shares_an_instant_with_its_successor(world: World) -> None:
     world.run(5)
     world.freeze("db1")
