@@ -2,8 +2,8 @@
 
 usage: build_wheel.py REPOSITORY CACHE_DIR
 
-Prints JSON: release (a name that follows from the content), wheel and constraints (paths), built (whether it was
-made now). Only the agent's package goes in: what else the repository holds is no business of a node's.
+Prints JSON: release (a name that follows from the content), wheel and constraints (paths), built (whether
+it was made now). Only the agent's package goes in: what else the repository holds is no business of a node's.
 Runs on the controller, with its Python; pip fetches the build backend that pyproject.toml names.
 """
 
@@ -57,8 +57,14 @@ def build(repository: Path, files: list[Path], release: str, into: Path) -> None
         project.write_text(text)
         # The same second in every archive: the same sources give the same bytes.
         environment = os.environ | {"SOURCE_DATE_EPOCH": "1577836800"}
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), str(tree)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S)
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        done = subprocess.run(
+            [*pip, "--wheel-dir", str(out), str(tree)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT_S,
+        )
         if done.returncode != 0:
             raise SystemExit(f"pip could not build the agent:\n{done.stdout}{done.stderr}")
         into.mkdir(parents=True, exist_ok=True)
@@ -78,7 +84,8 @@ def main() -> None:
     if built:
         build(repository, files, release, folder)
     (wheel,) = folder.glob("*.whl")
-    answer = {"release": release, "wheel": str(wheel), "constraints": str(repository / CONSTRAINTS), "built": built}
+    constraints = str(repository / CONSTRAINTS)
+    answer = {"release": release, "wheel": str(wheel), "constraints": constraints, "built": built}
     json.dump(answer, sys.stdout)
 
 

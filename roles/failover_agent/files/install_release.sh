@@ -1,17 +1,17 @@
 #!/bin/sh
 # Make a virtual environment in RELEASE_DIR with the wheel that lies there.
-# usage: install_release.sh RELEASE_DIR WHEEL CONSTRAINTS [PIP_ARGUMENT…]
+# usage: install_release.sh RELEASE_DIR WHEEL [PIP_ARGUMENT…]
 set -eu
-release=$1 wheel=$2 constraints=$3
-shift 3
+release=$1 wheel=$2
+shift 2
 cd "$release"
 python3 -m venv --clear --symlinks venv
 # Bytecode is made when a module is first imported: most of the SDK never is.
 venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-cache-dir --no-compile \
-    "$@" --constraint "$constraints" "./$wheel"
+    "$@" --constraint constraints.txt "./$wheel"
 ln -sfn venv/bin bin
 venv/bin/failoverctl --help >/dev/null
-sync -f .complete 2>/dev/null || sync -f .
+sync -f .
 touch .complete
 # Releases that are neither this one nor the one in use are of no use to anybody.
 in_use=$(readlink -f ../../current || true)
