@@ -160,6 +160,7 @@ class MemoryPostgres:
     replays: bool = True
     starts: list[str] = field(default_factory=list)  # every call that changed something, in order
     refuse_start: bool = False
+    refuse_promotion: bool = False
     refuse_rewind: bool = False
     rewinds_to_refuse: int = 0  # before anything is changed
 
@@ -198,6 +199,8 @@ class MemoryPostgres:
 
     def promote(self, timeout_s: float) -> int:
         assert self.state is ServerState.STANDBY, "only a standby is promoted"
+        if self.refuse_promotion:
+            raise PostgresFailed("it is not promoted", hint="It is a test.")
         self.starts.append("promote")
         d = self.disk
         highest = self.world.highest_timeline(d.system) if self.world.unique_timelines else d.timeline

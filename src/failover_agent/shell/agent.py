@@ -136,7 +136,7 @@ class Agent:
             holds_lease=self.keeper.mine() is not None,
             doing=self.body.jobs.doing(),
             reaches_ec2=self.router.reaches_ec2(),
-            nofailover=settings.nofailover,
+            nofailover=settings.nofailover or self.body.jobs.stands_back(),
             priority=settings.priority,
             version=settings.version,
             serving=is_primary and self.keeper.holds(self.keeper.serving_epoch()),

@@ -56,8 +56,7 @@ class Executor:
         self._body.wake()
 
     def _release(self, action: s.Release) -> None:
-        self._body.jobs.failed_starts = 0
-        self._body.jobs.rest()
+        self._body.jobs.give_up()
         self._body.keeper.release(action.offered_to)
 
     def _take_over(self, action: s.TakeOver) -> None:

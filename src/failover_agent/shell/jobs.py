@@ -11,6 +11,7 @@ from failover_agent.shell.journal import Journal
 from failover_agent.shell.threads import Workers
 
 REST_S = 1.0  # after a failed job, before the next may start
+STAND_BACK_S = 30.0  # after giving a lease up because PostgreSQL fails here: others go first
 
 Job = Callable[[Progress], None]
 
@@ -25,6 +26,7 @@ class Jobs:
         self._name = ""
         self._progress = ""
         self._rest_until = 0.0
+        self._stand_back_until = 0.0
         self.failed_starts = 0  # of PostgreSQL as primary, or promotions; in a row
         self.slot_from = ""  # the holder whose slot for destructive steps we keep (N5)
 
@@ -37,6 +39,15 @@ class Jobs:
 
     def rest(self) -> None:
         self._rest_until = self._clock.now() + REST_S
+
+    def give_up(self) -> None:
+        """PostgreSQL keeps failing here: rest, and be no candidate for a while."""
+        self.failed_starts = 0
+        self._stand_back_until = self._clock.now() + STAND_BACK_S
+        self.rest()
+
+    def stands_back(self) -> bool:
+        return self._clock.now() < self._stand_back_until
 
     def start(self, name: str, job: Job) -> bool:
         """Run `job` unless one runs already. Its failure is said and followed by a rest."""
@@ -56,6 +67,9 @@ class Jobs:
         except AgentError as error:
             self._journal.trouble(name, error)
             self.rest()
+        except BaseException:  # a mistake of ours: shown by the thread's hook, and never in a tight circle
+            self.rest()
+            raise
         finally:
             with self._lock:
                 self._name, self._progress, self.slot_from = "", "", ""

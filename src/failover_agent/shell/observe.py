@@ -60,7 +60,7 @@ class Observer:
             bootstrap_token=ports.bootstrap_token.present(),
             half_rewound=ports.state_notes.load(HALF_REWOUND) is not None,
             order=body.orders.open(),
-            nofailover=settings.nofailover,
+            nofailover=settings.nofailover or body.jobs.stands_back(),
             priority=settings.priority,
             reaches_ec2=self.reaches_ec2,
         )

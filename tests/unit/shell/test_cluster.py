@@ -173,6 +173,17 @@ def test_a_primary_that_does_not_start_any_more_leaves_the_lease_to_others(world
     assert_safe(world)
 
 
+def test_a_standby_that_cannot_be_promoted_leaves_the_lease_to_the_next() -> None:
+    world = World("db1", "db2", "db3")
+    world.bring_up()
+    world.postgres("db2").refuse_promotion = True
+    world.power_off("db1")
+
+    world.run_until(lambda: serving(world) == ["db3"], limit_s=15)
+
+    assert_safe(world)
+
+
 def test_a_switchover_loses_nothing_and_the_old_primary_follows_without_a_rewind(world: World) -> None:
     world.run(5)
     end = world.postgres("db1").disk.end
