@@ -162,7 +162,7 @@ RULES = (
         "recover",
         when=(f.the_lease_is_mine, f.i_am_stopped, f.i_was_primary_in_this_epoch),
         then=_do(RecoverPrimary()),
-        because="PostgreSQL died here while I held the lease",
+        because="PostgreSQL is down here in the epoch in which it is primary",
     ),
     Rule(
         "start-to-promote",

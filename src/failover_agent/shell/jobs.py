@@ -31,8 +31,8 @@ class Jobs:
         self.slot_from = ""  # the holder whose slot for destructive steps we keep (N5)
 
     def doing(self) -> str:
-        """Empty, or the job's name with its progress."""
-        return f"{self._name} {self._progress}".strip()
+        """Empty, or the job's name, with the progress that it tells under that name: `clone 42 %`."""
+        return self._progress if self._progress.startswith(self._name) else self._name
 
     def resting(self) -> bool:
         return self._clock.now() < self._rest_until

@@ -65,6 +65,7 @@ class Keeper:
         self._writing = threading.RLock()
         self._mine: Mine | None = None
         self._pending: Pending | None = None
+        self._claims = False  # what is pending is a claim
         self._next_beat = 0.0
         self._retry_at = 0.0
         self._last_round = clock.now()
@@ -194,7 +195,9 @@ class Keeper:
             self._follow_with_gate()
         self._next_beat = pending.first_sent + self._timings.beat_s
         if old is None:
-            self._journal.phase("claimed", pending.item.epoch)
+            if self._claims:
+                self._journal.phase("claimed", pending.item.epoch)
+            self._claims = False
             self._changed()
 
     # Claim and release
@@ -209,6 +212,7 @@ class Keeper:
                 self._id.cluster, old, self._id.holder, self._fresh_token(), self._timings.ttl_s, self._facts
             )
             condition = Absent() if old is None else Version(old.epoch, old.token)
+            self._claims = True
             self._pending = Pending(item, condition, first_sent=self._clock.now())
             self._send()
         self.waker.set()
@@ -310,18 +314,44 @@ class Keeper:
         """Go on with the lease of this agent's earlier life in the same boot of the same instance (L2).
 
         The caller holds the lock that proves the earlier life ended. Its unsettled write is
-        retried unchanged; the renewal after that carries our own nonce.
+        retried unchanged; the renewal after that carries our own nonce. After another boot, or
+        in another instance, nothing is adopted: the note would be another machine's.
         """
         left = self._memory.load()
-        if left is None or self._clock.now() >= left[0].valid_until:
+        if left is None:
             return False
-        with self._writing, self._gate.lock:
-            self._mine, self._pending = left
-            if self._pending is not None:
-                pending = self._pending
+        mine, pending = left
+        with self._writing:
+            if self._clock.now() < mine.valid_until:
+                self._go_on(mine, pending)
+            else:
+                self._ask_to_go_on(mine, pending)
+        if self._mine is not None:
+            self._journal.event("lease-adopted", epoch=self._mine.epoch)
+        return self._mine is not None
+
+    def _go_on(self, mine: Mine, pending: Pending | None) -> None:
+        with self._gate.lock:
+            self._mine, self._pending = mine, pending
+            if pending is not None:
                 self._shorten(valid_until(pending.first_sent, pending.item.ttl_s, self._timings.margin_s))
-        self._journal.event("lease-adopted", epoch=self._mine.epoch)
-        return True
+
+    def _ask_to_go_on(self, mine: Mine, pending: Pending | None) -> None:
+        """Our earlier life's right has ended; the gate is shut. Where the store still shows its very
+        token, nobody has claimed since, and one conditional renewal makes the epoch ours again."""
+        current = self._store.read()
+        known = {mine.item.token, pending.item.token if pending else mine.item.token}
+        if not isinstance(current, LeaseItem) or current.epoch != mine.epoch or current.token not in known:
+            return
+        item = writes.renewal(
+            current, self._id.holder, self._fresh_token(), self._timings.ttl_s, Server(ServerState.ABSENT)
+        )
+        self._pending = Pending(item, Version(current.epoch, current.token), self._clock.now())
+        self._send()
+        if self._mine is None:
+            self._pending = None  # one try: if it lands after all, it ends by itself
+        else:
+            self._mine = replace(self._mine, was_primary=mine.was_primary)
 
 
 def _has_landed(outcome: WriteOutcome, item: LeaseItem) -> bool:

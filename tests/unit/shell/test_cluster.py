@@ -287,6 +287,25 @@ def test_an_agent_that_stays_away_longer_than_its_lease_does_not_adopt_it(world:
     assert_safe(world)
 
 
+def test_an_agent_that_was_away_too_long_goes_on_if_nobody_could_claim_meanwhile(world: World) -> None:
+    world.run(5)
+    others = set(world.nodes) - {"db1"}
+    world.no_api |= others
+    starts = list(world.postgres("db1").starts)
+    world.stop_agent("db1")
+    world.run(30)
+    assert serving(world) == [], "the gate shut by itself"
+
+    world.start_agent("db1")
+    world.no_api.clear()
+    world.run(10)
+
+    assert serving(world) == ["db1"]
+    assert world.lease().epoch == 1
+    assert world.postgres("db1").starts == starts
+    assert_safe(world)
+
+
 def test_another_boot_never_adopts_the_lease_even_with_the_note_of_the_last(world: World) -> None:
     world.run(5)
     note = dict(world.nodes["db1"].run_notes.pages)

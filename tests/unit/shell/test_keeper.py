@@ -341,3 +341,21 @@ def test_a_gate_changed_by_a_stranger_is_put_back_and_open_again() -> None:
     assert "gate-disturbed" in s.said
     assert s.gate.is_open()
     assert len(s.gate.openings) == 2
+
+
+def test_a_life_that_comes_late_goes_on_only_from_its_own_last_token() -> None:
+    first = Setup()
+    first.hold()
+    first.clock.time += 60
+    item = first.link.store.read()
+    assert isinstance(item, LeaseItem)
+
+    assert Setup(life=2, before=first).keeper.adopt()
+
+    stranger = item.but(token="of another process")
+    now_there = first.link.store.read()
+    assert isinstance(now_there, LeaseItem)
+    first.link.store.write(stranger, only_if=Version(now_there.epoch, now_there.token))
+    first.clock.time += 60
+    assert not Setup(life=3, before=first).keeper.adopt()
+    assert first.link.store.read() == stranger
