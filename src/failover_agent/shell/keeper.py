@@ -352,6 +352,7 @@ class Keeper:
             self._pending = None  # one try: if it lands after all, it ends by itself
         else:
             self._mine = replace(self._mine, was_primary=mine.was_primary)
+            self._memory.save(self._mine, None)
 
 
 def _has_landed(outcome: WriteOutcome, item: LeaseItem) -> bool:

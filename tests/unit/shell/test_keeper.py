@@ -350,7 +350,11 @@ def test_a_life_that_comes_late_goes_on_only_from_its_own_last_token() -> None:
     item = first.link.store.read()
     assert isinstance(item, LeaseItem)
 
-    assert Setup(life=2, before=first).keeper.adopt()
+    second = Setup(life=2, before=first).keeper
+    assert second.adopt()
+    mine = second.mine()
+    assert mine is not None
+    assert mine.was_primary
 
     stranger = item.but(token="of another process")
     now_there = first.link.store.read()
