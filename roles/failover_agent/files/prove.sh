@@ -4,7 +4,7 @@
 release=$1
 for unit in failover-gate.service failover-agent.service; do
     systemctl --quiet is-active "$unit" || echo "problem: $unit is $(systemctl is-active "$unit")"
-    systemctl --quiet is-enabled "$unit" || echo "problem: $unit does not start at boot"
+    [ "$(systemctl is-enabled "$unit")" = enabled ] || echo "problem: $unit does not start at boot"
 done
 nft list table inet failover_gate >/dev/null 2>&1 || echo "problem: the gate's table is not loaded"
 for needed in $(systemctl show -P Requires primacy-postgresql.service); do

@@ -86,9 +86,8 @@ def test_a_file_that_would_be_wrong_does_not_replace_a_good_one(file_set: Any, t
 
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
     assert (tmp_path / "f").read_text() == "good\n"
-    assert settle(file_set, entry(tmp_path / "f", content="good too\n", validate="/bin/grep -q good %s")) == [
-        "f"
-    ]
+    good = entry(tmp_path / "f", content="good too\n", validate="/bin/grep -q good %s")
+    assert settle(file_set, good) == ["f"]
 
 
 def test_what_is_kept_is_only_made_once(file_set: Any, tmp_path: Path) -> None:
