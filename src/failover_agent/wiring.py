@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import pwd
 import uuid
@@ -21,7 +22,7 @@ from failover_agent.adapters.peers import HttpPeers, client_context
 from failover_agent.adapters.postgres import LocalPostgres, PostgresPlan
 from failover_agent.adapters.routes import Ec2RouteTables
 from failover_agent.adapters.server import Doors
-from failover_agent.adapters.systemd import NotifySupervisor, SystemdUnit
+from failover_agent.adapters.systemd import NotifySupervisor, SystemdUnit, Unit
 from failover_agent.config import Config, MemberPart
 from failover_agent.core.model import Endpoint, Member
 from failover_agent.errors import ConfigRefused
@@ -44,12 +45,17 @@ class Wired:
     lock: int  # held for the life of the process
 
 
-def wire(config: Config, version: str) -> Wired:
-    """Raises AgentError. Takes the node's lock first: two agents must never keep one lease."""
+def wire(config: Config, version: str, unit: Unit | None = None) -> Wired:
+    """Raises AgentError. Takes the node's lock first: two agents must never keep one lease.
+
+    `unit` holds PostgreSQL; systemd's of the configuration when not given.
+    """
     lock = take_lock(config.run_dir)
     clock = SystemClock()
     peers = make_peers(config, clock)
-    agent = Agent(make_ports(config, clock, peers), settings(config, version), lambda: uuid.uuid4().hex)
+    unit = unit or SystemdUnit(config.postgres.unit)
+    ports = make_ports(config, clock, peers, unit)
+    agent = Agent(ports, settings(config, version), lambda: uuid.uuid4().hex)
     return Wired(agent, Doors(App(agent, [m.name for m in config.members])), peers, lock)
 
 
@@ -76,7 +82,7 @@ def take_lock(run_dir: Path) -> int:
     return fd
 
 
-def make_ports(config: Config, clock: SystemClock, peers: HttpPeers) -> Ports:
+def make_ports(config: Config, clock: SystemClock, peers: HttpPeers, unit: Unit) -> Ports:
     timing = config.timing()
     credentials = aws.CredentialsAhead()
     dynamodb = aws.client(
@@ -86,7 +92,8 @@ def make_ports(config: Config, clock: SystemClock, peers: HttpPeers) -> Ports:
         timeout_s=timing.request_timeout_s,
         credentials=credentials,
     )
-    ec2 = aws.client(
+    ec2 = functools.partial(
+        aws.client,
         "ec2",
         region=config.ec2.region,
         endpoint_url=config.ec2.endpoint_url,
@@ -106,7 +113,7 @@ def make_ports(config: Config, clock: SystemClock, peers: HttpPeers) -> Ports:
         routes=Ec2RouteTables(
             ec2, table_ids=config.ec2.route_table_ids, request_timeout_s=timing.request_timeout_s
         ),
-        postgres=LocalPostgres(postgres_plan(config), SystemdUnit(config.postgres.unit), clock),
+        postgres=LocalPostgres(postgres_plan(config), unit, clock),
         peers=peers,
         supervisor=NotifySupervisor(),
         run_notes=JsonNotebook(config.run_dir),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import Any, Self
@@ -13,11 +14,12 @@ REGION = "eu-central-1"
 
 
 class MotoServer:
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import make_server
 
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line per request
         application = DomainDispatcherApplication(create_backend_app)
         one_at_a_time = threading.Lock()
 
@@ -25,8 +27,8 @@ class MotoServer:
             with one_at_a_time:
                 return list(application(environ, start_response))
 
-        self._server = make_server("127.0.0.1", 0, serialised, threaded=True)
-        self.url = f"http://127.0.0.1:{self._server.port}"
+        self._server = make_server(host, port, serialised, threaded=True)
+        self.url = f"http://{host}:{self._server.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> Self:
@@ -54,11 +56,11 @@ class MotoServer:
             client.delete_item(TableName=TABLE, Key={key: item[key] for key in ("cluster", "item")})
 
 
-def dynamodb_client(url: str, timeout_s: float = 5.0) -> Any:
+def dynamodb_client(url: str, timeout_s: float = 60.0) -> Any:
     return client("dynamodb", url, timeout_s)
 
 
-def client(service: str, url: str, timeout_s: float = 5.0) -> Any:
+def client(service: str, url: str, timeout_s: float = 60.0) -> Any:
     os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "testing"
     return aws.client(
         service, region=REGION, endpoint_url=url, timeout_s=timeout_s, credentials=aws.CredentialsAhead()

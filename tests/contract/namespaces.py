@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -44,9 +45,8 @@ def _setns(fd: int) -> None:
 @contextlib.contextmanager
 def node_with_neighbours(prefix: str) -> Iterator[tuple[str, str, str]]:
     """Names of three namespaces: node, client, member."""
-    node, client, member = (f"{prefix}-{role}" for role in ("node", "client", "member"))
-    for name in (node, client, member):
-        subprocess.run(("ip", "netns", "del", name), check=False, capture_output=True)
+    _sweep(prefix)
+    node, client, member = (f"{prefix}-{os.getpid()}-{role}" for role in ("node", "client", "member"))
     try:
         for number, name in enumerate((node, client, member)):
             ip("netns", "add", name)
@@ -67,3 +67,11 @@ def node_with_neighbours(prefix: str) -> Iterator[tuple[str, str, str]]:
     finally:
         for name in (node, client, member):
             subprocess.run(("ip", "netns", "del", name), check=False, capture_output=True)
+
+
+def _sweep(prefix: str) -> None:
+    """Remove what test runs left that were killed; those that live are not ours to touch."""
+    for path in Path("/run/netns").glob(f"{prefix}-*-*"):
+        owner = path.name.split("-")[1]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            subprocess.run(("ip", "netns", "del", path.name), check=False, capture_output=True)

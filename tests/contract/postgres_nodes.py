@@ -6,7 +6,6 @@ node 10.9.0.1 ── veth ── 10.9.0.2 client namespace, which is the second 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 import pwd
 import shutil
@@ -16,16 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.gate_table import GatePlan, table_text
 from failover_agent.adapters.postgres import LocalPostgres, PostgresPlan
 from failover_agent.adapters.systemd import looks
 from failover_agent.errors import PostgresFailed
+from tests.support.certificates import Authority
 
 from .namespaces import entered, node_with_neighbours
 
@@ -39,6 +34,10 @@ def newest_bin_dir() -> Path | None:
     return found[-1].parent if found else None
 
 
+def cgroup_name(node: str) -> str:
+    return f"contract-{os.getpid()}-{node}"
+
+
 class CgroupUnit:
     """A unit as systemd would hold it: a condition, a cgroup, a process that says when it is ready."""
 
@@ -48,6 +47,7 @@ class CgroupUnit:
             for p in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
             if (p / "cgroup.procs").exists()
         )
+        self.name = name
         self._cgroup = root / name
         self._namespace = namespace
         self._plan = plan
@@ -58,7 +58,8 @@ class CgroupUnit:
             raise PostgresFailed("condition failed", hint="the agent did not allow it")
         become = f"exec setpriv --reuid={USER} --regid={USER} --init-groups"
         server = f"{self._plan.program('postgres')} -D {self._plan.data_dir}"
-        command = f"echo $$ > {self._cgroup}/cgroup.procs; {become} {server} -c config_file={self._plan.config_file}"
+        enter = f"echo $$ > {self._cgroup}/cgroup.procs"
+        command = f"{enter}; {become} {server} -c config_file={self._plan.config_file}"
         log = (self._plan.data_dir.parent / "log").open("a")
         with entered(self._namespace):
             subprocess.Popen(
@@ -117,31 +118,11 @@ class Node:
 
 
 def certificates(place: Path) -> None:
-    """A CA and one server certificate, as the playbook makes them."""
-    now = datetime.datetime.now(datetime.UTC)
-
-    def sign(name: str, key: Any, issuer: str, by: Any, ca: bool) -> x509.Certificate:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .sign(by, hashes.SHA256())
-        )
-
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    pem = serialization.Encoding.PEM
-    (place / "ca.crt").write_bytes(sign("ca", ca_key, "ca", ca_key, True).public_bytes(pem))
-    (place / "node.crt").write_bytes(sign("node", key, "ca", ca_key, False).public_bytes(pem))
-    private = serialization.PrivateFormat.PKCS8
-    (place / "node.key").write_bytes(key.private_bytes(pem, private, serialization.NoEncryption()))
-    entry = pwd.getpwnam(USER)
-    os.chown(place / "node.key", entry.pw_uid, entry.pw_gid)
-    (place / "node.key").chmod(0o600)
+    """A CA, and for each node a certificate; the keys belong to PostgreSQL's user."""
+    authority = Authority(place)
+    for name, address in MEMBERS.items():
+        _cert, key = authority.certificate(name, address)
+        shutil.chown(key, USER, USER)
 
 
 def write_configuration(plan: PostgresPlan, shared: Path) -> None:
@@ -156,8 +137,8 @@ def write_configuration(plan: PostgresPlan, shared: Path) -> None:
     ident.write_text("primacy root postgres\nprimacy postgres postgres\n")
     plan.config_file.write_text(
         f"hba_file='{hba}'\nident_file='{ident}'\nlisten_addresses='*'\nport={plan.port}\n"
-        f"unix_socket_directories='{plan.socket_dir}'\nssl=on\nssl_cert_file='{shared}/node.crt'\n"
-        f"ssl_key_file='{shared}/node.key'\nwal_log_hints=on\nhot_standby=on\nwal_keep_size=256MB\n"
+        f"unix_socket_directories='{plan.socket_dir}'\nssl=on\nssl_cert_file='{shared}/{plan.node}.crt'\n"
+        f"ssl_key_file='{shared}/{plan.node}.key'\nwal_log_hints=on\nhot_standby=on\nwal_keep_size=256MB\n"
         "restart_after_crash=off\nshared_buffers=16MB\nmax_connections=30\nwal_receiver_timeout=5s\n"
         f"wal_retrieve_retry_interval=200ms\ninclude_if_exists='{plan.agent_config_file}'\n"
     )
@@ -187,7 +168,7 @@ def make_node(name: str, namespace: str, place: Path, shared: Path, bin_dir: Pat
         state_dir=place / "state",
     )
     write_configuration(plan, shared)
-    unit = CgroupUnit(f"contract-{name}", namespace, plan)
+    unit = CgroupUnit(cgroup_name(name), namespace, plan)
     return Node(name, namespace, plan, unit, LocalPostgres(plan, unit, SystemClock()))
 
 

@@ -54,7 +54,7 @@ def store(request: pytest.FixtureRequest) -> LeaseStore:
         return MemoryLeaseStore()
     server: MotoServer = request.getfixturevalue("server")
     server.empty()
-    return DynamoLeaseStore(dynamodb_client(server.url), table=TABLE, cluster="primacy", request_timeout_s=5)
+    return DynamoLeaseStore(dynamodb_client(server.url), table=TABLE, cluster="primacy", request_timeout_s=30)
 
 
 def test_no_item_is_none_and_not_unknown(store: LeaseStore) -> None:
@@ -140,7 +140,7 @@ def test_notes_stand_beside_the_lease_and_the_last_writer_wins(store: LeaseStore
 def test_clusters_share_a_table_without_seeing_each_other(server: MotoServer) -> None:
     server.empty()
     ours, theirs = (
-        DynamoLeaseStore(dynamodb_client(server.url), table=TABLE, cluster=name, request_timeout_s=5)
+        DynamoLeaseStore(dynamodb_client(server.url), table=TABLE, cluster=name, request_timeout_s=30)
         for name in ("primacy", "other")
     )
 
@@ -213,7 +213,7 @@ def test_an_item_we_cannot_read_is_unknown_for_reads_and_refused_writes(
     """Never None, which would be an empty store, and never a lease that looks free."""
     server.empty()
     client = dynamodb_client(server.url)
-    store = DynamoLeaseStore(client, table=TABLE, cluster="primacy", request_timeout_s=5)
+    store = DynamoLeaseStore(client, table=TABLE, cluster="primacy", request_timeout_s=30)
     store.write(FULL, only_if=Absent())
     item = client.get_item(TableName=TABLE, Key={"cluster": {"S": "primacy"}, "item": {"S": "lease"}})["Item"]
     client.put_item(TableName=TABLE, Item={**item, **spoil})

@@ -1,7 +1,8 @@
-"""The virtual addresses, each as a /32 on a dummy interface of ours.
+"""The virtual addresses, each as a /32 on a dummy interface of ours, or on lo where there is no dummy.
 
 An interface of its own, because network helpers of cloud images tidy the real ones (cloud-init,
-netplan, nm-cloud-setup); it is looked at in every round all the same.
+netplan, nm-cloud-setup); it is looked at in every round all the same. Some kernels are built
+without the dummy driver; the loopback interface serves as well, only less visibly.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from failover_agent.adapters import programs
 from failover_agent.errors import VipNotBound
 
 INTERFACE = "primacy-vip"
+LOOPBACK = "lo"
 IP_TIMEOUT_S = 3.0
+
+_HINT = "The agent must run as root; look at `ip address`."
+_NO_DUMMY = ("Unknown device type", "Operation not supported", "not supported")
 
 
 class DummyAddresses:
@@ -25,45 +30,51 @@ class DummyAddresses:
     def bind(self, vip: str) -> None:
         if vip in self.bound():
             return
-        self._ip("link", "add", self._interface, "type", "dummy", unless="File exists")
-        self._ip("link", "set", self._interface, "up")
+        device = self._device()
         # nodad: a virtual IPv6 address must not wait for duplicate address detection.
         flags = ("nodad",) if ipaddress.ip_address(vip).version == 6 else ()
-        self._ip("address", "replace", str(ipaddress.ip_network(vip)), "dev", self._interface, *flags)
+        self._ip("address", "replace", _single(vip), "dev", device, *flags)
         if vip not in self.bound():
-            raise VipNotBound(f"{vip} was put on {self._interface} and is not there", hint=_HINT)
+            raise VipNotBound(f"{vip} was put on {device} and is not there", hint=_HINT)
+
+    def _device(self) -> str:
+        """Our interface, made and up; lo where this kernel has no such kind."""
+        done = self._run("link", "add", self._interface, "type", "dummy")
+        if not done.ok and any(words in done.err for words in _NO_DUMMY):
+            return LOOPBACK
+        if not done.ok and "File exists" not in done.err:
+            raise VipNotBound(f"{self._interface} cannot be made: {done.last_words()}", hint=_HINT)
+        self._ip("link", "set", self._interface, "up")
+        return self._interface
 
     def unbind(self, vip: str) -> None:
-        if vip not in self.bound():
-            return
-        self._ip(
-            "address",
-            "del",
-            str(ipaddress.ip_network(vip)),
-            "dev",
-            self._interface,
-            unless="Cannot assign requested address",
-        )
+        for device in self._where().get(vip, ()):
+            done = self._run("address", "del", _single(vip), "dev", device)
+            if not done.ok and "Cannot assign requested address" not in done.err:
+                raise VipNotBound(f"{vip} cannot be taken off {device}: {done.last_words()}", hint=_HINT)
         if vip in self.bound():
-            raise VipNotBound(f"{vip} was taken off {self._interface} and is still there", hint=_HINT)
+            raise VipNotBound(f"{vip} was taken off and is still there", hint=_HINT)
 
     def bound(self) -> frozenset[str]:
-        done = self._run("-json", "address", "show", "dev", self._interface)
-        if not done.ok:
-            if "does not exist" in done.err:
-                return frozenset()
-            raise VipNotBound(f"ip cannot list {self._interface}: {done.last_words()}", hint=_HINT)
-        links = json.loads(done.out or "[]")
-        return frozenset(
-            address["local"]
-            for link in links
-            for address in link.get("addr_info", ())
-            if address.get("scope") == "global"
-        )
+        return frozenset(self._where())
 
-    def _ip(self, *args: str, unless: str = "") -> None:
+    def _where(self) -> dict[str, list[str]]:
+        """Address → interfaces that have it, of those that are ours to look at."""
+        done = self._run("-json", "address", "show")
+        if not done.ok:
+            raise VipNotBound(f"ip cannot list addresses: {done.last_words()}", hint=_HINT)
+        found: dict[str, list[str]] = {}
+        for link in json.loads(done.out or "[]"):
+            if link.get("ifname") not in (self._interface, LOOPBACK):
+                continue
+            for address in link.get("addr_info", ()):
+                if address.get("scope") == "global":
+                    found.setdefault(address["local"], []).append(link["ifname"])
+        return found
+
+    def _ip(self, *args: str) -> None:
         done = self._run(*args)
-        if not done.ok and not (unless and unless in done.err):
+        if not done.ok:
             raise VipNotBound(f"ip {' '.join(args)}: {done.last_words()}", hint=_HINT)
 
     def _run(self, *args: str) -> programs.Finished:
@@ -73,4 +84,6 @@ class DummyAddresses:
             raise VipNotBound(f"ip {' '.join(args)}: {error}", hint=_HINT) from error
 
 
-_HINT = "The agent must run as root with the kernel's dummy driver; look at `ip address`."
+def _single(vip: str) -> str:
+    """The address alone as a network: /32 or /128."""
+    return str(ipaddress.ip_network(vip))

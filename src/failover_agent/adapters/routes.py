@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -38,8 +39,11 @@ class Ec2RouteTables:
     refusal. The caller reconciles for ever.
     """
 
-    def __init__(self, client: Any, *, table_ids: Sequence[str], request_timeout_s: float) -> None:
-        self._client = client
+    def __init__(
+        self, client: Callable[[], Any], *, table_ids: Sequence[str], request_timeout_s: float
+    ) -> None:
+        # Made at the first call: EC2's model takes long to load, and a restarted agent has no time.
+        self._client = functools.cache(client)
         self._table_ids = tuple(table_ids)
         self._timeout_s = request_timeout_s * _SLOWER
         self._bounded = Bounded("ec2")
@@ -49,7 +53,7 @@ class Ec2RouteTables:
             return {}
         answer = self._ask(
             "describing route tables",
-            lambda: self._client.describe_route_tables(RouteTableIds=list(self._table_ids)),
+            lambda: self._client().describe_route_tables(RouteTableIds=list(self._table_ids)),
         )
         if isinstance(answer, Unknown):
             return answer
@@ -62,12 +66,12 @@ class Ec2RouteTables:
         about = f"pointing {vip} at {interface_id} in {table_id}"
         wish = {"RouteTableId": table_id, "NetworkInterfaceId": interface_id, **_destination(vip)}
         try:
-            answer = self._change(about, lambda: self._client.replace_route(**wish))
+            answer = self._change(about, lambda: self._client().replace_route(**wish))
             return answer if isinstance(answer, Unknown) else None
         except _NoSuchRoute:
             pass
         try:
-            answer = self._change(about, lambda: self._client.create_route(**wish))
+            answer = self._change(about, lambda: self._client().create_route(**wish))
         except _NoSuchRoute as error:
             raise RouteDidNotMove(f"{about}: {error}", hint="Check that the route table exists.") from error
         return answer if isinstance(answer, Unknown) else None

@@ -1,0 +1,180 @@
+"""The two doors and the peers behind them, over real sockets and real certificates."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.certificates import Authority
+
+from failover_agent.adapters.app import App
+from failover_agent.adapters.clock import SystemClock
+from failover_agent.adapters.control_client import Control, Refused
+from failover_agent.adapters.peers import HttpPeers, client_context
+from failover_agent.adapters.report_json import NotAReport, decode, encode
+from failover_agent.adapters.server import Doors
+from failover_agent.core.model import Fork, Heard, Member, NodeReport, Server, ServerState, Unknown
+
+REPORT = NodeReport(
+    name="db1",
+    az="eu-central-1a",
+    instance_id="i-1",
+    server=Server(
+        ServerState.STANDBY, "7", 2, 100, 90, True, "db2", history=(Fork(1, 50),), replicas=("db3", "db4")
+    ),
+    epoch=3,
+    holds_lease=False,
+)
+
+
+class FakeAgent:
+    def __init__(self) -> None:
+        self.woken = threading.Event()
+        self.now = REPORT
+
+    def report(self) -> NodeReport:
+        return self.now
+
+    def cluster(self) -> dict[str, object]:
+        return {"cluster": "primacy"}
+
+    def wake(self) -> None:
+        self.woken.set()
+
+    def grant_rejoin(self, name: str) -> bool:
+        return name == "db2"
+
+    def request_switchover(self, to: str) -> dict[str, object]:
+        return {"ok": to == "db2", "why": "no", "hint": "try db2", "target": to}
+
+
+@dataclasses.dataclass
+class Doorway:
+    agent: FakeAgent
+    port: int
+    authority: Authority
+    place: Path
+
+    def context(self, name: str) -> ssl.SSLContext:
+        cert, key = self.authority.certificate(name, "127.0.0.1")
+        return client_context(self.authority.ca, cert, key)
+
+    def peers(self, me: str = "db2") -> HttpPeers:
+        others = (Member("db1", "127.0.0.1", "a", "i-1"), Member("db3", "127.0.0.1", "a", "i-3"))
+        return HttpPeers(
+            me,
+            others,
+            port=self.port,
+            context=self.context(me),
+            clock=SystemClock(),
+            poll_s=0.05,
+            request_timeout_s=2,
+        )
+
+
+@pytest.fixture
+def doorway(tmp_path: Path) -> Iterator[Doorway]:
+    authority = Authority(tmp_path)
+    agent = FakeAgent()
+    doors = Doors(App(agent, ["db1", "db2", "db3"]))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    cert, key = authority.certificate("db1", "127.0.0.1")
+    doors.open_https("127.0.0.1", port, ca=authority.ca, cert=cert, key=key)
+    doors.open_unix(tmp_path / "control.sock")
+    yield Doorway(agent, port, authority, tmp_path)
+    doors.close()
+
+
+@pytest.mark.parametrize(
+    "report", [REPORT, dataclasses.replace(REPORT, server=Unknown("silent"))], ids=["known", "unknown"]
+)
+def test_a_report_travels_whole(doorway: Doorway, report: NodeReport) -> None:
+    doorway.agent.now = report
+
+    heard = doorway.peers().ask("db1")
+
+    assert isinstance(heard, Heard)
+    assert heard.report == report
+
+
+def test_a_report_of_another_version_is_read_as_far_as_it_is_known() -> None:
+    plain = {**encode(REPORT), "from_the_future": 1}
+    del plain["doing"]
+
+    assert decode(plain) == REPORT
+    with pytest.raises(NotAReport):
+        decode({"name": "db1"})
+
+
+def test_an_address_that_answers_in_another_name_is_unknown(doorway: Doorway) -> None:
+    assert isinstance(doorway.peers().ask("db3"), Unknown)
+
+
+def test_what_was_heard_is_kept_fresh_in_the_background(doorway: Doorway) -> None:
+    peers = doorway.peers()
+    assert isinstance(peers.reports()["db1"], Unknown)
+
+    peers.start()
+    while not isinstance(peers.reports()["db1"], Heard):
+        threading.Event().wait(0.01)
+    peers.stop()
+
+
+def test_wakes_rejoins_and_orders_arrive(doorway: Doorway) -> None:
+    peers = doorway.peers()
+
+    peers.wake("db1")
+    assert doorway.agent.woken.wait(5)
+    assert peers.ask_rejoin("db1") is True
+    assert doorway.peers("db3").ask_rejoin("db1") is False
+    outcome = peers.order_switchover("db1", "db3")
+    assert not isinstance(outcome, Unknown)
+    assert outcome["ok"] is False
+
+
+def test_a_certificate_of_the_cluster_that_is_no_members_is_refused(doorway: Doorway) -> None:
+    with httpx.Client(verify=doorway.context("app1")) as client:
+        assert client.get(f"https://127.0.0.1:{doorway.port}/status").status_code == 403
+
+
+def test_nobody_without_a_certificate_gets_an_answer(doorway: Doorway) -> None:
+    bare = ssl.create_default_context(cafile=str(doorway.authority.ca))
+    with httpx.Client(verify=bare) as client, pytest.raises(httpx.HTTPError):
+        client.get(f"https://127.0.0.1:{doorway.port}/status")
+
+
+def test_a_stranger_with_an_authority_of_its_own_is_unknown_to_us(doorway: Doorway, tmp_path: Path) -> None:
+    other = Authority(tmp_path / "other")
+    cert, key = other.certificate("db2", "127.0.0.1")
+    context = client_context(doorway.authority.ca, cert, key)
+    with httpx.Client(verify=context) as client, pytest.raises(httpx.HTTPError):
+        client.get(f"https://127.0.0.1:{doorway.port}/status")
+
+
+def test_load_balancers_are_told_who_is_what(doorway: Doorway) -> None:
+    with httpx.Client(verify=doorway.context("db2"), base_url=f"https://127.0.0.1:{doorway.port}") as client:
+        assert [client.get(p).status_code for p in ("/primary", "/replica", "/health")] == [503, 200, 200]
+        assert "primacy_epoch 3.0" in client.get("/metrics").text
+        assert client.get("/nowhere").status_code == 404
+        assert client.get("/wake").status_code == 405
+        assert client.post("/rejoin", content=b"[").status_code == 400
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may use the control socket")
+def test_people_ask_through_the_socket_of_their_node(doorway: Doorway) -> None:
+    control = Control(doorway.place / "control.sock")
+
+    assert (doorway.place / "control.sock").stat().st_mode & 0o777 == 0o600
+    assert control.cluster() == {"cluster": "primacy"}
+    assert control.switchover("db2")["target"] == "db2"
+    with pytest.raises(Refused) as refused:
+        control.switchover("db9")
+    assert "db9" in refused.value.args[0]
