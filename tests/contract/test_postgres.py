@@ -15,7 +15,7 @@ from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.postgres.interrupted import note_rewind
 from failover_agent.adapters.systemd import looks
 from failover_agent.core.model import Server, ServerState, Unknown
-from failover_agent.errors import DataDirectoryRefused, PostgresFailed
+from failover_agent.errors import DataDirectoryRefused, PostgresFailed, RewindNotBegun
 
 from .namespaces import entered
 from .postgres_nodes import Node, newest_bin_dir, two_nodes
@@ -152,7 +152,7 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     # A rewind that is refused leaves the directory as it was; nothing forbids the next try.
     db2.postgres.stop(10)
     db1.postgres.stop(10)
-    with entered(db2.namespace), pytest.raises(PostgresFailed):
+    with entered(db2.namespace), pytest.raises(RewindNotBegun):
         db2.postgres.rewind("db1", quiet)
     assert look(db2).standby_signal
     db1.postgres.start_primary()
@@ -164,8 +164,9 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     note_rewind(db2.plan, "db1", "")
     with pytest.raises(PostgresFailed):
         db2.postgres.start_standby("db1")
-    with entered(db2.namespace), pytest.raises(PostgresFailed):
+    with entered(db2.namespace), pytest.raises(PostgresFailed) as refused:
         db2.postgres.rewind("db1", quiet)
+    assert not isinstance(refused.value, RewindNotBegun)
     with entered(db2.namespace):
         db2.postgres.clone("db1", quiet)
     assert len(list(db2.plan.data_dir.parent.glob("main.kept-*"))) == 1

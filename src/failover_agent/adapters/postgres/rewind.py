@@ -21,7 +21,7 @@ from failover_agent.adapters.postgres.interrupted import forget_rewind, note_rew
 from failover_agent.adapters.postgres.make import utc_name
 from failover_agent.adapters.postgres.plan import REWINDER, PostgresPlan
 from failover_agent.core import lsn
-from failover_agent.errors import PostgresFailed
+from failover_agent.errors import AgentError, PostgresFailed, RewindNotBegun
 from failover_agent.ports import Progress
 
 RECOVERY_TIMEOUT_S = 3600.0
@@ -30,24 +30,29 @@ SOURCE_TIMEOUT_S = 10
 
 
 def rewind(plan: PostgresPlan, upstream: str, progress: Progress) -> None:
-    """Raises PostgresFailed when it cannot be done; `clone` is then the way."""
+    """Raises RewindNotBegun while nothing was overwritten, PostgresFailed when `clone` is the way."""
     refuse_half_rewound(plan)
-    settings.write_passfile(plan)
-    # A single-user server refuses to start as a standby; nothing else can start without our leave.
-    settings.take_standby_signal(plan)
     try:
-        progress("rewind: recovering")
-        _recover(plan)
-        progress("rewind: looking for the fork")
-        _pg_rewind(plan, upstream, progress, "--dry-run")
-    except PostgresFailed:
+        kept = _prepare(plan, upstream, progress)
+        note_rewind(plan, upstream, str(kept))
+    except AgentError as error:
         settings.put_standby_signal(plan)
-        raise
-    kept = _keep_diverged(plan, upstream, progress)
-    note_rewind(plan, upstream, str(kept))
+        raise RewindNotBegun(str(error.args[0]), hint=error.hint) from error
     _pg_rewind(plan, upstream, progress)
     settings.put_standby_signal(plan)
     forget_rewind(plan)
+
+
+def _prepare(plan: PostgresPlan, upstream: str, progress: Progress) -> Path:
+    """Everything that changes nothing of what the data directory means. Raises AgentError."""
+    settings.write_passfile(plan)
+    # A single-user server refuses to start as a standby; nothing else can start without our leave.
+    settings.take_standby_signal(plan)
+    progress("rewind: recovering")
+    _recover(plan)
+    progress("rewind: looking for the fork")
+    _pg_rewind(plan, upstream, progress, "--dry-run")
+    return _keep_diverged(plan, upstream, progress)
 
 
 def _recover(plan: PostgresPlan) -> None:
