@@ -5,6 +5,7 @@ python -m tests.contract.agent_process CONFIG CGROUP NAMESPACE
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from .postgres_nodes import CgroupUnit
 
 
 def main() -> None:
+    os.umask(0o077)  # as the unit says
     to_stdout()
     config = load(Path(sys.argv[1]))
     unit = CgroupUnit(sys.argv[2], sys.argv[3], postgres_plan(config))

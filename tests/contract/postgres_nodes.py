@@ -149,6 +149,8 @@ def make_node(name: str, namespace: str, place: Path, shared: Path, bin_dir: Pat
         (place / part).mkdir(parents=True)
         if part in ("srv", "socket", "etc"):
             shutil.chown(place / part, USER, USER)
+        else:  # what is the agent's alone is closed to everybody else, as systemd makes it
+            (place / part).chmod(0o700)
     plan = PostgresPlan(
         node=name,
         version=int(bin_dir.parts[4]),

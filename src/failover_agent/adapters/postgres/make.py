@@ -159,7 +159,9 @@ def _fresh(plan: PostgresPlan, what: str) -> Path:
         shutil.rmtree(old, ignore_errors=True)
     place = parent / f"{plan.data_dir.name}.{what}-{utc_name()}"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        if not parent.exists():
+            parent.mkdir(mode=0o700)
+            settings.give_to_postgres(plan, parent, 0o700)
         place.mkdir(mode=0o700)
         settings.give_to_postgres(plan, place, 0o700)
     except OSError as error:

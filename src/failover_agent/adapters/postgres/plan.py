@@ -48,7 +48,8 @@ class PostgresPlan:
 
     @property
     def passfile(self) -> Path:
-        return self.run_dir / "pgpass"
+        """Beside agent.conf: PostgreSQL's user can reach it there, and a restart of the host keeps it."""
+        return self.agent_config_file.with_name("pgpass")
 
     @property
     def may_start(self) -> Path:
