@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rehearsal.lab import Lab
 
-ORDER = ("detected", "claimed", "promoted", "routed", "opened")
+ORDER = ("suspected", "detected", "claimed", "promoted", "opened", "routed")
 _FIELD = re.compile(r"(\w+)=(\"[^\"]*\"|'[^']*'|\S+)")
 
 

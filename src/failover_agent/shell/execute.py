@@ -52,6 +52,8 @@ class Executor:
         self._body.wake()
 
     def _claim(self, action: s.Claim) -> None:
+        if action.seen is not None:
+            self._body.journal.phase("detected", action.seen.item.epoch)
         self._body.keeper.claim(action.seen)
         self._body.wake()
 

@@ -41,6 +41,7 @@ def _hand_over(body: Body, target: str) -> HandedOver:
     if mine is None:
         raise PeerRefused("the lease ended before the switchover began", hint="Order it again.")
     since = body.ports.clock.now()
+    body.journal.phase("detected", mine.epoch)
     body.keeper.shut()
     body.ports.postgres.stop(STOP_S)
     body.unbind_vips()
@@ -113,6 +114,9 @@ def _candidate(r: NodeReport) -> Candidate:
 
 def recover_primary(body: Body, expect_primary: Callable[[], None]) -> None:
     """PostgreSQL died while the lease is ours: hand over if somebody has everything, else start it again."""
+    mine = body.keeper.mine()
+    if mine is not None and body.keeper.serving_epoch():
+        body.journal.phase("detected", mine.epoch)
     body.keeper.shut()
     body.unbind_vips()
     body.ports.postgres.kill()  # backends and walsenders outlive a postmaster

@@ -39,9 +39,9 @@ class Loop:
             try:
                 self._executor.do(action)
             except AgentError as error:
-                self._body.journal.trouble(decision.rule, error)
+                self._body.journal.trouble(f"rule {decision.rule}", error)
                 break  # the actions after it rely on it
-            self._body.journal.fine(decision.rule)
+            self._body.journal.fine(f"rule {decision.rule}")
         self._refuse_order_unless(decision.rule, seen.mine)
         self._spend_token(seen.lease)
         self._check_gate()
