@@ -11,6 +11,7 @@ from failover_agent.core.rejoin import Way, choose_way
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import free_since, is_expired, is_free
 
+CONNECT_S = 5.0  # how long a running standby may take to stream before its WAL is doubted
 GIVE_UP_AFTER_STARTS = 3  # failed starts or promotions in a row before others get the lease
 
 
@@ -231,6 +232,8 @@ def my_wal_has_diverged(s: Snapshot) -> bool:
         return False
     if s.server.streaming and s.server.upstream == holder.name:
         return False  # PostgreSQL itself refuses to stream over a fork
+    if s.server.state is ServerState.STANDBY and s.unstreamed_s < CONNECT_S:
+        return False  # just started: its timeline is the control file's until WAL arrives
     return choose_way(s.server, s.server.received_lsn, holder.server) is Way.REWIND
 
 

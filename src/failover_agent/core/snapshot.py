@@ -55,6 +55,7 @@ class Snapshot:
     slept_s: float = 0.0  # since the end of the last round, waits that were meant taken off
     server_before: Server | None = None  # the last look that found an answer
     blind_s: float = 0.0  # for how long `server` has been Unknown
+    unstreamed_s: float = 0.0  # for how long a running standby has not streamed
     claiming: bool = False  # a claim was sent and its fate is not known yet
     serving_epoch: int = 0  # the gate is kept open for this epoch; 0: shut
     vips_bound: bool = False  # some virtual address is on this node

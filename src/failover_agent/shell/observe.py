@@ -17,6 +17,7 @@ class Observer:
         self._suspected_token = ""
         self._server_before: Server | None = None
         self._blind_since: float | None = None
+        self._unstreamed_since: float | None = None
         self._wal_end = 0  # of the stopped server, 0: not read
         self._ignore_before = 0.0  # reports heard earlier were believed by who slept since
         self.reaches_ec2 = False
@@ -51,6 +52,7 @@ class Observer:
             slept_s=max(slept_s, now - round_began),
             server_before=self._server_before,
             blind_s=now - self._blind_since if self._blind_since is not None else 0.0,
+            unstreamed_s=now - self._unstreamed_since if self._unstreamed_since is not None else 0.0,
             claiming=body.keeper.claiming(),
             serving_epoch=body.keeper.serving_epoch(),
             vips_bound=bound,
@@ -69,6 +71,7 @@ class Observer:
         server = self._with_wal_end(self._body.ports.postgres.observe())
         if isinstance(server, Server):
             self._server_before, self._blind_since = server, None
+            self._time_streaming(server)
         elif self._blind_since is None:
             self._blind_since = self._body.ports.clock.now()
         return server
@@ -84,6 +87,12 @@ class Observer:
             end = self._body.ports.postgres.wal_end()
             self._wal_end = end if isinstance(end, int) else 0
         return replace(server, received_lsn=self._wal_end)
+
+    def _time_streaming(self, server: Server) -> None:
+        if server.state is not ServerState.STANDBY or server.streaming:
+            self._unstreamed_since = None
+        elif self._unstreamed_since is None:
+            self._unstreamed_since = self._body.ports.clock.now()
 
     def expect_primary(self) -> None:
         """From here on a silent PostgreSQL may be a primary: we are about to make it one."""

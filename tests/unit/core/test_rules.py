@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from failover_agent.core import snapshot as a
+from failover_agent.core.facts import CONNECT_S
 from failover_agent.core.model import (
     Fork,
     Heard,
@@ -287,3 +288,13 @@ def test_a_standby_follows_whoever_serves() -> None:
     assert decide(following.but(server=astray)).actions == (a.Follow("db1"),)
     assert decide(following.but(server=quiet)).rule == "connecting"
     assert decide(following.but(heard=())).rule == "hold"
+
+
+def test_a_running_standby_gets_time_to_connect_before_its_wal_is_doubted() -> None:
+    """Right after a start its timeline is the control file's, its position already beyond the fork."""
+    serves_two = Server(ServerState.PRIMARY, "s1", 2, 900, history=(Fork(1, 500),))
+    started = Server(ServerState.STANDBY, "s1", 1, 600, 600, upstream="db1")
+    seen = following.but(server=started, heard=(report(DB1, serves_two, holds=True),))
+
+    assert decide(seen.but(unstreamed_s=CONNECT_S - 0.1)).rule == "connecting"
+    assert decide(seen.but(unstreamed_s=CONNECT_S)).actions == (a.Rewind("db1"),)

@@ -131,6 +131,7 @@ def clone(plan: PostgresPlan, upstream: str, progress: Progress) -> None:
         "--checkpoint=fast",
         "--no-password",
         "--progress",
+        *plan.sync_option,
     )
     try:
         done = programs.run(argv, timeout_s=CLONE_TIMEOUT_S, user=plan.user, on_line=tell)

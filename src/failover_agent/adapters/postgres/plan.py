@@ -56,6 +56,11 @@ class PostgresPlan:
         """PostgreSQL's unit starts only while this file is there (PROTOCOL N1)."""
         return self.run_dir / "may-start"
 
+    @property
+    def sync_option(self) -> tuple[str, ...]:
+        """How pg_rewind and pg_basebackup make their work durable: one call per file system since 17."""
+        return ("--sync-method=syncfs",) if self.version >= 17 else ()
+
     def program(self, name: str) -> str:
         return str(self.bin_dir / name)
 

@@ -83,6 +83,7 @@ def _pg_rewind(plan: PostgresPlan, upstream: str, progress: Progress, *more: str
         f"--source-server={source} options='-c statement_timeout=0 -c lock_timeout=0'",
         f"--config-file={plan.config_file}",
         "--progress",
+        *plan.sync_option,
         *more,
     )
 
