@@ -130,7 +130,9 @@ class FileSet:
     def _file(self, path: Path, entry: dict[str, Any]) -> None:
         wanted = entry["content"].encode()
         there = _read(path)
-        if there is not None and (entry.get("keep") or there == wanted):
+        if there is not None and entry.get("keep"):
+            return  # who writes it from now on also says whose it is
+        if there == wanted:
             self._own(path, entry, int(entry.get("mode") or "0644", 8))
             return
         self._note(path, (there or b"").decode(errors="replace"), entry["content"])

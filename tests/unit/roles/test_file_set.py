@@ -95,8 +95,10 @@ def test_what_is_kept_is_only_made_once(file_set: Any, tmp_path: Path) -> None:
 
     assert settle(file_set, first) == ["f"]
     (tmp_path / "f").write_text("theirs\n")
+    (tmp_path / "f").chmod(0o600)
     assert settle(file_set, first) == []
     assert (tmp_path / "f").read_text() == "theirs\n"
+    assert mode_of(tmp_path / "f") == 0o600  # theirs, too
 
 
 @pytest.mark.parametrize("wanted", [{"state": "absent"}, {"link": "/dev/null"}, {"content": "x"}])
