@@ -16,6 +16,7 @@ from failover_agent import config as configuration
 from failover_agent.adapters.control_client import Control
 from failover_agent.adapters.gate_table import table_text
 from failover_agent.cli import table
+from failover_agent.cli.version import own_version
 from failover_agent.errors import AgentError
 from failover_agent.wiring import gate_plan
 
@@ -46,6 +47,7 @@ def speaks_of_errors(command: Callable[P, R]) -> Callable[P, R]:
     show_default=True,
     help="The agent's configuration file.",
 )
+@click.version_option(own_version(), message="%(version)s")
 @click.pass_context
 def main(context: click.Context, path: Path) -> None:
     """Look at and steer the cluster, from any of its nodes."""

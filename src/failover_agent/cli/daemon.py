@@ -5,22 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
 
 from failover_agent import config as configuration
+from failover_agent.cli.version import own_version
 from failover_agent.errors import AgentError
 from failover_agent.shell.journal import to_stdout
 from failover_agent.wiring import Wired, open_doors, wire
-
-
-def own_version() -> str:
-    try:
-        return version("primacy")
-    except PackageNotFoundError:  # run from the sources
-        return "unknown"
 
 
 @click.command()
@@ -32,6 +25,7 @@ def own_version() -> str:
     show_default=True,
     help="The configuration file.",
 )
+@click.version_option(own_version(), message="%(version)s")
 def main(path: Path) -> None:
     """Keep exactly one writable PostgreSQL, as far as this node can."""
     to_stdout()
