@@ -34,6 +34,7 @@ def demo(json_file: Path | None) -> bool:
     story = Story(Console(stderr=True))
     lab = Lab(LAB)
     cluster, wish = Cluster(lab), Wish(nodes=2)
+    refuse_if_running(lab)
     try:
         lab.up(sys.stderr)
         build(cluster, wish, story)
@@ -94,5 +95,5 @@ def refuse_if_running(lab: Lab) -> None:
     if lab.is_up():
         raise ClusterRunning(
             f"a cluster is running already in the lab {lab.name}",
-            hint="./run ctl status shows it, ./run clean removes it.",
+            hint=f"`./run lab --lab {lab.name} down` removes it if nobody works with it.",
         )

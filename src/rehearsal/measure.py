@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rehearsal.cluster import Cluster, Wish
-from rehearsal.demo import Story, build, read_versions
+from rehearsal.demo import Story, build, read_versions, refuse_if_running
 from rehearsal.lab import Lab
 from rehearsal.recorder import Recorder
 from rehearsal.steps import Stage, StepResult, agent_stopped, power_loss, switchover
@@ -25,6 +25,7 @@ def measure(runs: int, nodes: int, profile: str, json_file: Path | None) -> bool
     story = Story(Console(stderr=True))
     lab = Lab(LAB)
     cluster, wish = Cluster(lab), Wish(nodes=nodes, profile=profile)
+    refuse_if_running(lab)
     try:
         lab.up(sys.stderr)
         build(cluster, wish, story)
