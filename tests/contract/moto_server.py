@@ -48,6 +48,7 @@ class MotoServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        dynamodb_client(self.url).delete_table(TableName=TABLE)  # moto's state is the process's, not ours
         self._server.shutdown()
 
     def empty(self) -> None:
