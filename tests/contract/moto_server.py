@@ -48,8 +48,10 @@ class MotoServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        dynamodb_client(self.url).delete_table(TableName=TABLE)  # moto's state is the process's, not ours
+        from moto.backends import get_backend
+
         self._server.shutdown()
+        get_backend("dynamodb").reset()  # moto's state is the process's: the next server starts empty
 
     def empty(self) -> None:
         client = dynamodb_client(self.url)
