@@ -86,6 +86,21 @@ def ctl(words: tuple[str, ...]) -> None:
     os.execv(command[0], command)  # noqa: S606  # our own program, by path, without a shell
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("playbook")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def play(playbook: str, words: tuple[str, ...]) -> None:
+    """Run one of our playbooks on the running cluster, with ansible-playbook's own options."""
+    from rehearsal.cluster import ROOT
+
+    lab = Lab(CLUSTER_LAB)
+    if not lab.is_up():
+        raise NoCluster(f"no cluster is running in the lab {lab.name}", hint="./run cluster builds one.")
+    os.chdir(ROOT)
+    command = ["ansible-playbook", f"playbooks/{playbook}", "-i", "inventory/lab", *words]
+    os.execvpe(command[0], command, lab.environment())  # noqa: S606  # our own venv's program, without a shell
+
+
 @main.command()
 def clean() -> None:
     """Remove the running cluster. Never asks."""

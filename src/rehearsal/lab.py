@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ec2_lab.model import LabPaths
 from rehearsal.errors import BuildFailed
 
 EC2_LAB = str(Path(sys.executable).parent / "ec2-lab")
@@ -64,13 +65,18 @@ class Lab:
         self.call("fault", *words)
 
     def environment(self) -> dict[str, str]:
-        """Our environment with what `ec2-lab env` exports, and the lab's name for nested calls."""
+        """Our environment with what `ec2-lab env` exports, the lab's name, and a place for the secrets.
+
+        The secrets lie beside the lab's disks and go with them: a new lab is a new cluster, and what
+        the controller remembers of an old one (that it was initialised) must not be taken for it.
+        """
         exported = {}
         for line in self.call("env").splitlines():
             if line.startswith("export ") and "=" in line:
                 key, value = line.removeprefix("export ").split("=", 1)
                 exported[key] = value.strip("'\"")
-        return {**os.environ, **exported, "EC2_LAB": self.name}
+        secrets = {"PRIMACY_SECRETS_DIR": str(LabPaths(self.name).disks / "secrets")}
+        return {**os.environ, **exported, **secrets, "EC2_LAB": self.name}
 
     def json_from(self, host: str, *argv: str, timeout_s: float = 10) -> Any | None:
         """Parsed standard output of a command on a host, None when it failed or said no JSON."""
