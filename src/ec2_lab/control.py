@@ -26,7 +26,17 @@ log = logging.getLogger(__name__)
 ANSWER_TIMEOUT_S = 100.0  # longer than any verb of the region may take
 REQUEST_BYTES_MAX = 65536
 
-HOST_VERBS = ("crash", "start", "pause", "resume", "heal")
+HOST_VERBS = (
+    "crash",
+    "start",
+    "pause",
+    "resume",
+    "heal",
+    "disk-hang",
+    "disk-free",
+    "disk-fill",
+    "disk-empty",
+)
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -73,12 +83,14 @@ def _dispatch(region: Region, about: Callable[[], dict[str, object]], environ: d
 
 def _fault(region: Region, order: dict[str, Any]) -> None:
     verb, host, peer = order["verb"], order.get("host"), order.get("peer")
-    if verb == "api":
+    if verb == "api" and "fault" in order:
+        region.api_fault(str(order["fault"]), float(order["value"]))
+    elif verb == "api":
         region.api(bool(order["reachable"]))
     elif verb == "cut":
-        region.cut(str(host), peer)
+        region.cut(str(host), peer, bool(order.get("one_way")))
     elif verb in HOST_VERBS:
-        getattr(region, verb)(str(host))
+        getattr(region, verb.replace("-", "_"))(str(host))
     else:
         raise LabError(f"there is no fault {verb}", hint=f"there are: {', '.join(HOST_VERBS)}, cut, api")
 

@@ -31,7 +31,7 @@ log = logging.getLogger("ec2_lab.daemon")
 
 REGION = "eu-central-1"
 API_PORT = 80
-THREADS = 8  # per listening address
+THREADS = 32  # per listening address; a slow answer keeps one
 CONNECTIONS_MAX = 1000  # over all of them: one loop serves them all
 BACKLOG = 128
 
@@ -150,6 +150,7 @@ def serve(paths: LabPaths, image_root: Path, ready: Callable[[], None]) -> None:
         door = door_app.build(paths, wires, hosts.Hosts(paths, image_root))
         local = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         endpoint = _fresh_endpoint(local.getsockname()[1])
+        door.front.rights.trust(endpoint.access_key_id)
         servers = Servers()
         servers.add(door.wsgi, local)
         for address in (API_ADDRESS, DYNAMODB_ADDRESS, S3_ADDRESS):

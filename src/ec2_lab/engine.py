@@ -274,6 +274,19 @@ class Engine:
         self._cut_power(life)
         self.unplug(life)
 
+    def pause(self, life: Life) -> None:
+        """Freeze the machine. Its kernel is ours and would go on answering, so its cable goes dumb, too."""
+        self.wires.silence(life.interface.eni_id)
+        try:
+            self.machines.pause(life.instance_id)
+        except Exception:
+            self.wires.wake(life.interface.eni_id)
+            raise
+
+    def resume(self, life: Life) -> None:
+        self.machines.resume(life.instance_id)
+        self.wires.wake(life.interface.eni_id)
+
     def unplug(self, life: Life) -> None:
         """Routes first, then the cable."""
         with self.lock:

@@ -26,6 +26,16 @@ class Machines(Protocol):
 
     def resume(self, instance_id: str) -> None: ...
 
+    def hang_disk(self, instance_id: str) -> None:
+        """Whoever writes to a data volume waits until `free_disk`, or for the machine's death."""
+
+    def free_disk(self, instance_id: str) -> None: ...
+
+    def fill_disk(self, instance_id: str) -> None:
+        """Leave no free block on the data volumes, until `empty_disk`."""
+
+    def empty_disk(self, instance_id: str) -> None: ...
+
     def destroy(self, instance_id: str) -> None:
         """Crash it and delete its root disk. Data volumes stay until `delete_volume`."""
 
@@ -48,7 +58,10 @@ class Wires(Protocol):
         """Make the namespace and cable of a machine about to boot; returns the namespace's name."""
 
     def silence(self, eni_id: str) -> None:
-        """Stop every packet from and to this interface at once, without a word (before a crash)."""
+        """Stop every packet from and to this interface at once, without a word (a crash, a pause)."""
+
+    def wake(self, eni_id: str) -> None:
+        """Undo `silence`; `plug` does so, too."""
 
     def unplug(self, eni_id: str) -> None:
         """Remove cable and namespace; routes to the interface become blackholes first."""
@@ -60,8 +73,8 @@ class Wires(Protocol):
         differs from the last call, so that one replaced route costs milliseconds.
         """
 
-    def cut(self, eni_id: str, peer_eni_id: str | None = None) -> None:
-        """Drop silently all traffic of an interface, or only that between two."""
+    def cut(self, eni_id: str, peer_eni_id: str | None = None, *, one_way: bool = False) -> None:
+        """Drop silently all traffic of an interface, or only that between two; one way: what it sends."""
 
     def heal(self, eni_id: str) -> None:
         """Undo every cut that names this interface."""
@@ -93,8 +106,20 @@ class Region(Protocol):
 
     def resume(self, host: str) -> None: ...
 
-    def cut(self, host: str, peer: str | None) -> None: ...
+    def cut(self, host: str, peer: str | None, one_way: bool) -> None: ...
 
     def heal(self, host: str) -> None: ...
 
+    def disk_hang(self, host: str) -> None: ...
+
+    def disk_free(self, host: str) -> None: ...
+
+    def disk_fill(self, host: str) -> None: ...
+
+    def disk_empty(self, host: str) -> None: ...
+
     def api(self, reachable: bool) -> None: ...
+
+    def api_fault(self, kind: str, value: float) -> None:
+        """One of faults.KINDS with its seconds or rate; 0 ends it."""
+        ...

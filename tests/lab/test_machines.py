@@ -22,7 +22,7 @@ from ec2_lab import enter, image
 from ec2_lab.errors import NoSuchHost
 from ec2_lab.hosts import Hosts, sweep
 from ec2_lab.hosts.cgroups import lab_cgroup
-from ec2_lab.hosts.disks import VolumeBusy
+from ec2_lab.hosts.disks import VolumeBusy, VolumeHangs, VolumeNotMounted
 from ec2_lab.hosts.machines import device_node
 from ec2_lab.model import HostSpec, LabPaths, Power, Volume
 
@@ -169,6 +169,45 @@ def test_a_crash_frees_a_host_whose_disk_hangs(host: Hosts) -> None:
 
     assert host.power(ID) is Power.OFF
     assert not lab_cgroup(PATHS).joinpath(ID).exists()
+
+
+def test_a_hung_disk_holds_its_writers_until_it_is_freed(host: Hosts) -> None:
+    host.hang_disk(ID)
+    host.hang_disk(ID)
+    shell("rm -f /run/wrote; (echo stuck > /data/stuck && touch /run/wrote) >/dev/null 2>&1 & true")
+    assert said("timeout 1 cat /data/stuck; ls /run/wrote 2>/dev/null || echo waiting") == "waiting"
+    with pytest.raises(VolumeHangs):
+        host.fill_disk(ID)
+
+    host.free_disk(ID)
+    host.free_disk(ID)
+
+    wait_for_file(host, "/run/wrote")
+
+
+def test_a_full_disk_has_no_room_until_it_is_emptied(host: Hosts) -> None:
+    shell("echo before > /data/before; sync -f /data/before")
+    host.fill_disk(ID)
+    host.fill_disk(ID)
+    assert said("head -c 8192 /dev/zero 2>/dev/null > /data/more || echo full") == "full"
+    assert said("cat /data/before") == "before"
+
+    host.crash(ID)
+    host.boot(SPEC, NETNS)
+    wait_until_booted()
+    shell(MOUNTED)
+    assert said("head -c 8192 /dev/zero 2>/dev/null > /data/more || echo full") == "full"
+
+    host.empty_disk(ID)
+    host.empty_disk(ID)
+    assert shell("head -c 1000000 /dev/zero > /data/more; rm /data/more") == 0
+
+
+def test_a_disk_fault_needs_a_mounted_volume(host: Hosts) -> None:
+    shell("umount /data")
+
+    with pytest.raises(VolumeNotMounted):
+        host.hang_disk(ID)
 
 
 def test_a_command_running_in_a_host_dies_with_it(host: Hosts) -> None:

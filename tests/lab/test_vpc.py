@@ -290,6 +290,33 @@ def test_a_cut_between_two_leaves_the_others(world: World) -> None:
     assert world["db1"].ask(DB2) == f"db2 {DB1}"
 
 
+def test_a_one_way_cut_drops_what_the_host_sends_and_lets_it_hear(world: World) -> None:
+    world.apply(open_to_all(NETWORK))
+    app1, db1, db2 = world["app1"], world["db1"], world["db2"]
+    world.vpc.cut(eni("db1"), one_way=True)
+    world.vpc.cut(eni("db1"), one_way=True)
+
+    assert db1.hears(app1, DB1)
+    assert not app1.hears(db1, APP1)
+    assert app1.hears(db2, APP1)
+
+    world.vpc.heal(eni("db1"))
+    assert app1.hears(db1, APP1)
+
+
+def test_a_one_way_cut_between_two_leaves_the_others(world: World) -> None:
+    world.apply(open_to_all(NETWORK))
+    app1, db1, db2 = world["app1"], world["db1"], world["db2"]
+    world.vpc.cut(eni("db1"), eni("db2"), one_way=True)
+
+    assert db1.hears(db2, DB1)
+    assert not db2.hears(db1, DB2)
+    assert app1.hears(db1, APP1)
+
+    world.vpc.heal(eni("db2"))
+    assert db2.hears(db1, DB2)
+
+
 def test_a_cut_survives_a_change_of_the_rules(world: World) -> None:
     world.vpc.cut(eni("db1"))
     world.apply(with_interface(NETWORK, "app1", groups=("sg-app", "sg-nat")))

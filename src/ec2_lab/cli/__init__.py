@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from ec2_lab.cli.api import api
 from ec2_lab.errors import LabError
 from ec2_lab.model import LabPaths
 
@@ -116,7 +117,7 @@ def history(paths: LabPaths, count: int, as_json: bool) -> None:
     for entry in found:
         moment = time.localtime(entry["at"])
         entry["at"] = time.strftime("%H:%M:%S", moment) + f"{entry['at'] % 1:.3f}"[1:]
-    _table(found, ("at", "who", "caller", "service", "action", "code", "took_ms"))
+    _table(found, ("at", "who", "caller", "service", "action", "code", "fault", "took_ms"))
 
 
 def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
@@ -186,18 +187,11 @@ def fault() -> None:
 @fault.command()
 @click.argument("host")
 @click.option("--from", "peer", help="Only between HOST and this one.")
+@click.option("--one-way", is_flag=True, help="Only what HOST sends; what is sent to it arrives.")
 @click.pass_obj
-def cut(paths: LabPaths, host: str, peer: str | None) -> None:
+def cut(paths: LabPaths, host: str, peer: str | None, one_way: bool) -> None:
     """Drop silently what HOST sends and what is sent to it."""
-    call(paths, "/fault", {"verb": "cut", "host": host, "peer": peer})
-
-
-@fault.command()
-@click.argument("state", type=click.Choice(["down", "up"]))
-@click.pass_obj
-def api(paths: LabPaths, state: str) -> None:
-    """Take the API's addresses away from the hosts, or give them back."""
-    call(paths, "/fault", {"verb": "api", "reachable": state == "up"})
+    call(paths, "/fault", {"verb": "cut", "host": host, "peer": peer, "one_way": one_way})
 
 
 _MEANINGS = {  # the keys are control.HOST_VERBS
@@ -206,6 +200,10 @@ _MEANINGS = {  # the keys are control.HOST_VERBS
     "pause": "Stop the machine in the middle of whatever it does.",
     "resume": "Let a paused machine go on.",
     "heal": "Undo every cut that names HOST.",
+    "disk-hang": "Let every write to HOST's data volume wait, as a stuck EBS volume does.",
+    "disk-free": "Let a hung data volume go on.",
+    "disk-fill": "Leave no free block on HOST's data volume.",
+    "disk-empty": "Give the blocks back.",
 }
 
 
@@ -219,3 +217,4 @@ def _host_verb(verb: str) -> None:
 
 for _verb in _MEANINGS:
     _host_verb(_verb)
+fault.add_command(api)

@@ -31,6 +31,7 @@ class Answer:
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
     code: str = ""  # the AWS error code, empty on success
+    fault: str = ""  # what was done to it on purpose
 
     @property
     def succeeded(self) -> bool:

@@ -20,20 +20,26 @@ Simulated:
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import io
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from ec2_lab.door import amend, calls, rules, seed
+from ec2_lab.door import amend, calls, faults, past, rules, seed
 from ec2_lab.door.answers import Answer, Refused, refusal
 from ec2_lab.door.calls import Call
+from ec2_lab.door.faults import ApiFaults
 from ec2_lab.door.history import History
 from ec2_lab.door.region import LabRegion
+from ec2_lab.door.rights import Rights
+from ec2_lab.door.throttle import Throttle
 from ec2_lab.engine import VOLUME_DEADLINE_S, Engine
 from ec2_lab.metadata import Identities, metadata_app
 from ec2_lab.model import LabPaths
@@ -79,7 +85,7 @@ def build(paths: LabPaths, wires: Wires, machines: Machines) -> Door:
     return Door(
         wsgi=front,
         metadata=metadata_app(identities),
-        region=LabRegion(engine, history),
+        region=LabRegion(engine, history, front.faults),
         engine=engine,
         front=front,
     )
@@ -93,6 +99,10 @@ class FrontDoor:
     history: History
     identities: Identities
     patience_s: float = CONTROLLER_PATIENCE_S
+    faults: ApiFaults = field(default_factory=ApiFaults)
+    rights: Rights = field(default_factory=Rights)
+    throttle: Throttle = field(default_factory=Throttle)
+    _past: past.Past = field(default_factory=past.Past)
     _tokens: dict[str, tuple[str, Answer]] = field(default_factory=dict)
     _moto: Any = None
 
@@ -107,6 +117,15 @@ class FrontDoor:
         began = time.monotonic()
         call = calls.read(environ, bound_to)
         answer = self._answer(call, environ)
+        if self.faults.hits(faults.LOST_ANSWERS, call):
+            answer.fault = faults.LOST_ANSWERS
+        self._note(call, answer, began)
+        if answer.fault == faults.LOST_ANSWERS:
+            _hang_up()
+        start_response(answer.status, answer.headers)
+        return [answer.body]
+
+    def _note(self, call: Call, answer: Answer, began: float) -> None:
         self.history.note(
             caller=call.caller,
             who=self.identities.who(call.access_key),
@@ -115,13 +134,13 @@ class FrontDoor:
             parameters=call.without_secrets(),
             status=int(answer.status[:3]),
             code=answer.code,
+            fault=answer.fault,
             took_ms=round((time.monotonic() - began) * 1000, 1),
         )
-        start_response(answer.status, answer.headers)
-        return [answer.body]
 
     def _answer(self, call: Call, environ: dict[str, Any]) -> Answer:
         try:
+            self.faults.before(call)
             _right_endpoint(call)
             if call.service == "ec2" and call.action in _INSTANCE_STATE and call.from_controller:
                 self.engine.wait_settled(set(call.listed("InstanceId")), self.patience_s)
@@ -138,6 +157,8 @@ class FrontDoor:
             return refusal(call, Refused("InternalError", f"{type(error).__name__}: {error}", 500))
 
     def _under_lock(self, call: Call, environ: dict[str, Any]) -> tuple[Answer, list[Future[Any]]]:
+        self.throttle.take(call)
+        self.rights.check(call)
         if call.service != "ec2":
             answer = self._ask_moto(environ)
             # CloudFormation and others change EC2 as well; those calls are rare.
@@ -147,10 +168,29 @@ class FrontDoor:
             self.engine.notice_shutdowns()
         if call.action.startswith(_READS):
             rules.check(call, self.engine.backend)
-            return self._ask_moto(environ), []
+            return self._read(call, environ), []
         if remembered := self._remembered(call):
             return remembered, []
         rules.check(call, self.engine.backend)
+        if call.action in faults.ROUTE_CHANGES and (late_s := self.faults.hits(faults.LATE_ROUTES, call)):
+            return self._change_later(call, environ, late_s), []
+        return self._change(call, environ)
+
+    def _read(self, call: Call, environ: dict[str, Any]) -> Answer:
+        stale_s = self.faults.hits(faults.STALE, call) if call.action.startswith("Describe") else 0.0
+        old = self._past.as_of(self.faults.now() - stale_s) if stale_s else None
+        if old is None:
+            return self._ask_moto(environ)
+        with past.instead(old):
+            answer = self._ask_moto(environ)
+        answer.fault = faults.STALE
+        return answer
+
+    def _change(self, call: Call, environ: dict[str, Any]) -> tuple[Answer, list[Future[Any]]]:
+        if stale_s := self.faults.value(faults.STALE):
+            self._past.keep(self.engine.backend, self.faults.now(), stale_s)
+        else:
+            self._past.forget()
         if call.action == "DetachVolume" and not call.params.get("InstanceId"):
             self._name_the_instance(call, environ)
         answer = self._ask_moto(environ)
@@ -160,6 +200,30 @@ class FrontDoor:
         if call.action == "RunInstances" and (token := call.params.get("ClientToken")):
             self._tokens[token] = (_fingerprint(call), answer)
         return answer, waits
+
+    def _change_later(self, call: Call, environ: dict[str, Any], late_s: float) -> Answer:
+        """Answer as if it were done, judged on a copy; do it in a while, whatever is true by then."""
+        again = environ | {"wsgi.input": io.BytesIO(call.body)}
+        with past.instead(copy.deepcopy(self.engine.backend)):
+            answer = self._ask_moto(environ)
+        answer.fault = faults.LATE_ROUTES
+        if answer.succeeded:
+            timer = threading.Timer(late_s, partial(self._land, call, again))
+            timer.daemon = True
+            timer.start()
+        return answer
+
+    def _land(self, call: Call, environ: dict[str, Any]) -> None:
+        """A change that was answered a while ago takes effect. Nobody hears of its failure any more."""
+        began = time.monotonic()
+        try:
+            with self.engine.lock:
+                answer, _ = self._change(call, environ)
+        except Exception:
+            log.exception("late %s %s", call.action, call.params)
+            return
+        answer.fault = "landed late"
+        self._note(call, answer, began)
 
     def _remembered(self, call: Call) -> Answer | None:
         token = call.params.get("ClientToken", "")
@@ -195,6 +259,13 @@ class FrontDoor:
         if not answer.succeeded:
             answer.code = _code_in(answer)
         return answer
+
+
+def _hang_up() -> None:
+    """Close the caller's connection without a word, which the server does for this exception alone."""
+    from waitress.channel import ClientDisconnected  # type: ignore[import-untyped]  # it has no stubs
+
+    raise ClientDisconnected
 
 
 def _right_endpoint(call: Call) -> None:

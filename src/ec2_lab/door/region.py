@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ec2_lab.door import view
+from ec2_lab.door.faults import ApiFaults
 from ec2_lab.door.history import History
 from ec2_lab.engine import Engine, Life, Stage
 from ec2_lab.errors import LabError, NoSuchHost
@@ -17,9 +18,11 @@ VERB_DEADLINE_S = 90.0
 class LabRegion:
     """Faults and facts by host name or instance id. Every verb may be repeated safely."""
 
-    def __init__(self, engine: Engine, history: History) -> None:
+    def __init__(self, engine: Engine, history: History, faults: ApiFaults) -> None:
         self._engine = engine
         self._history = history
+        self._faults = faults
+        self._api_reachable = True
 
     def hosts(self) -> list[dict[str, str]]:
         """Every instance not terminated, with the real power state, ordered by name."""
@@ -46,6 +49,8 @@ class LabRegion:
             "vpcs": vpcs,
             "route_tables": tables,
             "api": self._history.counts(),
+            "api_reachable": "yes" if self._api_reachable else "no",
+            "api_faults": self._faults.shown(),
             "trouble": self._engine.trouble,
         }
 
@@ -71,21 +76,42 @@ class LabRegion:
 
     def pause(self, host: str) -> None:
         life = self._find(host)
-        self._do(life, lambda: self._engine.machines.pause(life.instance_id))
+        self._do(life, lambda: self._engine.pause(life))
 
     def resume(self, host: str) -> None:
         life = self._find(host)
-        self._do(life, lambda: self._engine.machines.resume(life.instance_id))
+        self._do(life, lambda: self._engine.resume(life))
 
-    def cut(self, host: str, peer: str | None) -> None:
+    def cut(self, host: str, peer: str | None, one_way: bool) -> None:
         far = self._find(peer).interface.eni_id if peer else None
-        self._engine.wires.cut(self._find(host).interface.eni_id, far)
+        self._engine.wires.cut(self._find(host).interface.eni_id, far, one_way=one_way)
 
     def heal(self, host: str) -> None:
         self._engine.wires.heal(self._find(host).interface.eni_id)
 
+    def disk_hang(self, host: str) -> None:
+        life = self._find(host)
+        self._do(life, lambda: self._engine.machines.hang_disk(life.instance_id))
+
+    def disk_free(self, host: str) -> None:
+        life = self._find(host)
+        self._do(life, lambda: self._engine.machines.free_disk(life.instance_id))
+
+    def disk_fill(self, host: str) -> None:
+        life = self._find(host)
+        self._do(life, lambda: self._engine.machines.fill_disk(life.instance_id))
+
+    def disk_empty(self, host: str) -> None:
+        life = self._find(host)
+        self._do(life, lambda: self._engine.machines.empty_disk(life.instance_id))
+
     def api(self, reachable: bool) -> None:
         self._engine.wires.reach_api(reachable)
+        self._api_reachable = reachable
+
+    def api_fault(self, kind: str, value: float) -> None:
+        """Make the API slow, throttled, stale … for callers inside the VPC; 0 ends it."""
+        self._faults.set(kind, value)
 
     def _power_up(self, life: Life) -> None:
         power = self._engine.machines.power(life.instance_id)
@@ -93,7 +119,7 @@ class LabRegion:
             self._engine.unplug(life)  # whatever the dead machine left of its cable
             self._engine.boot(life)
         elif power is Power.PAUSED:
-            self._engine.machines.resume(life.instance_id)
+            self._engine.resume(life)
 
     def _do(self, life: Life, job: Callable[[], Any]) -> None:
         life.worker.submit(job).result(VERB_DEADLINE_S)

@@ -21,7 +21,7 @@ from ec2_lab.errors import CommandFailed, LabError, MachineMissing
 
 IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, u32): EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN
 WITHOUT_FLUSHING_THE_LOG = struct.pack("I", 2)
-FITHAW = 0xC0045878
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 LOOP_MAJOR = 7
 ROOT_DISK_GIB = 16  # sparse; a host uses what it writes
 LOOP_RELEASE_TIMEOUT_S = 10.0
@@ -29,6 +29,14 @@ LOOP_RELEASE_TIMEOUT_S = 10.0
 
 class VolumeBusy(LabError):
     """The volume is mounted in a host and cannot be taken away."""
+
+
+class VolumeNotMounted(LabError):
+    """The host has no data volume mounted that a fault could be made on."""
+
+
+class VolumeHangs(LabError):
+    """The volume takes no writes at present, ours included."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ec2_lab.errors import CommandFailed
-from ec2_lab.hosts import disks, seed, state
+from ec2_lab.hosts import disk_faults, disks, seed, state
 from ec2_lab.hosts.cgroups import HostCgroup, wait_until_dead
 from ec2_lab.hosts.launcher import Launch, launch, machine_name, remove_nspawn_folder
 from ec2_lab.model import HostSpec, LabPaths, Power, Volume
 
 # Beside a root disk: the image under it. `image.build` keeps images that a link names.
 IMAGE_LINK = "image"
+VOLUMES = "volumes"  # the folder of the data volumes' images
 POWEROFF = signal.SIGRTMIN + 4  # systemd(1): starts poweroff.target
 KILL_TIMEOUT_S = 10.0
 FREEZE_TIMEOUT_S = 2.0
@@ -38,7 +39,7 @@ def device_node(volume_id: str) -> str:
 
 
 def volume_image(paths: LabPaths, volume_id: str) -> Path:
-    return paths.disks / "volumes" / f"{volume_id}.img"
+    return paths.disks / VOLUMES / f"{volume_id}.img"
 
 
 class Hosts:
@@ -97,6 +98,24 @@ class Hosts:
 
     def resume(self, instance_id: str) -> None:
         self._running(instance_id).freeze(False)
+
+    def hang_disk(self, instance_id: str) -> None:
+        """Whoever writes to a data volume waits until `free_disk`, or for the machine's death."""
+        with self._locked(instance_id) as cgroup:
+            disk_faults.hang(self._mounted_volumes(instance_id, cgroup))
+
+    def free_disk(self, instance_id: str) -> None:
+        with self._locked(instance_id) as cgroup:
+            disks.thaw(self._mounted_volumes(instance_id, cgroup))
+
+    def fill_disk(self, instance_id: str) -> None:
+        """Leave no free block on the data volumes, until `empty_disk`."""
+        with self._locked(instance_id) as cgroup:
+            disk_faults.fill(self._mounted_volumes(instance_id, cgroup))
+
+    def empty_disk(self, instance_id: str) -> None:
+        with self._locked(instance_id) as cgroup:
+            disk_faults.empty(self._mounted_volumes(instance_id, cgroup))
 
     def destroy(self, instance_id: str) -> None:
         """Crash it and delete its root disk; its data volumes stay."""
@@ -196,6 +215,18 @@ class Hosts:
             disks.detach_loop(volume_image(self._paths, volume_id))
         HostCgroup(self._paths, instance_id).remove()
         remove_nspawn_folder(machine_name(self._paths, instance_id))
+
+    def _mounted_volumes(self, instance_id: str, cgroup: HostCgroup) -> list[disks.MountedDisk]:
+        init = cgroup.init_pid()
+        # Init first: a service's own namespace may show only a part of the volume, or show it read-only.
+        pids = [init, *cgroup.pids()] if init is not None else []
+        found = disks.mounted_disks(pids, self._paths.disks / VOLUMES)
+        if not found:
+            raise disks.VolumeNotMounted(
+                f"{instance_id} has no data volume mounted, its power is {self.power(instance_id).value}",
+                hint="start the host and mount the volume in it",
+            )
+        return found
 
     def _running(self, instance_id: str) -> HostCgroup:
         cgroup = HostCgroup(self._paths, instance_id)

@@ -35,6 +35,7 @@ class Faults:
 
     silenced: set[str] = field(default_factory=set)  # a machine without power
     cut: set[str] = field(default_factory=set)
+    muted: set[str] = field(default_factory=set)  # what it sends is lost, what is sent to it arrives
     pairs: set[tuple[str, str]] = field(default_factory=set)  # from, to
     unreachable: set[str] = field(default_factory=set)  # addresses of the API
 
@@ -61,6 +62,7 @@ chain faults {{
   oifname @silenced drop
   iifname @cut drop
   oifname @cut drop
+  iifname @muted drop
   iifname . oifname @pairs drop
   ip daddr @unreachable drop
   ip saddr @unreachable drop
@@ -115,6 +117,7 @@ def quoted(names: Iterable[str]) -> list[str]:
 def _sets(network: Network, faults: Faults) -> Iterator[str]:
     yield _set("silenced", "ifname", quoted(faults.silenced))
     yield _set("cut", "ifname", quoted(faults.cut))
+    yield _set("muted", "ifname", quoted(faults.muted))
     yield _set("pairs", "ifname . ifname", [pair(*p) for p in faults.pairs])
     yield _set("unreachable", "ipv4_addr", faults.unreachable)
     interfaces = network.interfaces

@@ -162,26 +162,37 @@ class Vpc:
             self._internet.ip(lines)
             self._services = wanted
 
-    def cut(self, eni_id: str, peer_eni_id: str | None = None) -> None:
-        """Drop silently all traffic of an interface, or only that between two."""
+    def cut(self, eni_id: str, peer_eni_id: str | None = None, *, one_way: bool = False) -> None:
+        """Drop silently all traffic of an interface, or only that between two; one way: what it sends."""
         with self._lock:
             name = link(eni_id)
-            if peer_eni_id is None:
+            if peer_eni_id is not None:
+                pairs = {(name, link(peer_eni_id))}
+                if not one_way:
+                    pairs.add((link(peer_eni_id), name))
+                self._faults.pairs |= pairs
+                self._elements("add", pairs=[rules.pair(*p) for p in pairs])
+            elif one_way:
+                self._faults.muted.add(name)
+                self._elements("add", muted=rules.quoted([name]))
+            else:
                 self._faults.cut.add(name)
                 self._elements("add", cut=rules.quoted([name]))
-                return
-            both = {(name, link(peer_eni_id)), (link(peer_eni_id), name)}
-            self._faults.pairs |= both
-            self._elements("add", pairs=[rules.pair(*p) for p in both])
 
     def heal(self, eni_id: str) -> None:
         """Undo every cut that names this interface."""
         with self._lock:
             name = link(eni_id)
             pairs = {p for p in self._faults.pairs if name in p}
-            cut = self._faults.cut & {name}
-            self._elements("delete", cut=rules.quoted(cut), pairs=[rules.pair(*p) for p in pairs])
+            cut, muted = self._faults.cut & {name}, self._faults.muted & {name}
+            self._elements(
+                "delete",
+                cut=rules.quoted(cut),
+                muted=rules.quoted(muted),
+                pairs=[rules.pair(*p) for p in pairs],
+            )
             self._faults.cut -= cut
+            self._faults.muted -= muted
             self._faults.pairs -= pairs
 
     def reach_api(self, reachable: bool) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from ec2_lab.errors import CommandFailed
 from ec2_lab.model import HostSpec, Interface, Network, Power, Volume
 from ec2_lab.ports import Place
 
@@ -26,6 +27,9 @@ class RecordingWires:
     def silence(self, eni_id: str) -> None:
         self.log.append(("silence", eni_id))
 
+    def wake(self, eni_id: str) -> None:
+        self.log.append(("wake", eni_id))
+
     def unplug(self, eni_id: str) -> None:
         self.log.append(("unplug", eni_id))
 
@@ -34,8 +38,8 @@ class RecordingWires:
             raise self.fail_apply
         self.network = network
 
-    def cut(self, eni_id: str, peer_eni_id: str | None = None) -> None:
-        self.log.append(("cut", eni_id, peer_eni_id or "everyone"))
+    def cut(self, eni_id: str, peer_eni_id: str | None = None, *, one_way: bool = False) -> None:
+        self.log.append(("cut", eni_id, peer_eni_id or "everyone", "one way" if one_way else "both ways"))
 
     def heal(self, eni_id: str) -> None:
         self.log.append(("heal", eni_id))
@@ -75,10 +79,24 @@ class RecordingMachines:
         self.powers[instance_id] = Power.OFF
 
     def pause(self, instance_id: str) -> None:
+        if self.power(instance_id) is Power.OFF:
+            raise CommandFailed(f"{instance_id} is off", hint="start it first")
         self.powers[instance_id] = Power.PAUSED
 
     def resume(self, instance_id: str) -> None:
         self.powers[instance_id] = Power.RUNNING
+
+    def hang_disk(self, instance_id: str) -> None:
+        self.log.append(("hang_disk", instance_id))
+
+    def free_disk(self, instance_id: str) -> None:
+        self.log.append(("free_disk", instance_id))
+
+    def fill_disk(self, instance_id: str) -> None:
+        self.log.append(("fill_disk", instance_id))
+
+    def empty_disk(self, instance_id: str) -> None:
+        self.log.append(("empty_disk", instance_id))
 
     def destroy(self, instance_id: str) -> None:
         self.log.append(("destroy", instance_id))

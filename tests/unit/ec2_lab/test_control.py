@@ -43,14 +43,29 @@ class NotingRegion:
     def resume(self, host: str) -> None:
         self.asked.append(("resume", host))
 
-    def cut(self, host: str, peer: str | None) -> None:
-        self.asked.append(("cut", host, peer))
+    def cut(self, host: str, peer: str | None, one_way: bool) -> None:
+        self.asked.append(("cut", host, peer, one_way))
+
+    def disk_hang(self, host: str) -> None:
+        self.asked.append(("disk-hang", host))
+
+    def disk_free(self, host: str) -> None:
+        self.asked.append(("disk-free", host))
+
+    def disk_fill(self, host: str) -> None:
+        self.asked.append(("disk-fill", host))
+
+    def disk_empty(self, host: str) -> None:
+        self.asked.append(("disk-empty", host))
 
     def heal(self, host: str) -> None:
         self.asked.append(("heal", host))
 
     def api(self, reachable: bool) -> None:
         self.asked.append(("api", reachable))
+
+    def api_fault(self, kind: str, value: float) -> None:
+        self.asked.append((kind, value))
 
 
 class ShortPaths(LabPaths):
@@ -95,10 +110,16 @@ def test_every_host_verb_arrives(paths: LabPaths, region: NotingRegion, verb: st
 
 def test_cuts_and_the_api_arrive_with_their_words(paths: LabPaths, region: NotingRegion) -> None:
     control.call(paths, "/fault", {"verb": "cut", "host": "db1", "peer": "db2"})
-    control.call(paths, "/fault", {"verb": "cut", "host": "db1", "peer": None})
+    control.call(paths, "/fault", {"verb": "cut", "host": "db1", "peer": None, "one_way": True})
     control.call(paths, "/fault", {"verb": "api", "reachable": False})
 
-    assert region.asked == [("cut", "db1", "db2"), ("cut", "db1", None), ("api", False)]
+    assert region.asked == [("cut", "db1", "db2", False), ("cut", "db1", None, True), ("api", False)]
+
+
+def test_faults_of_the_api_arrive_with_their_measure(paths: LabPaths, region: NotingRegion) -> None:
+    control.call(paths, "/fault", {"verb": "api", "fault": "slow", "value": 1.5})
+
+    assert region.asked == [("slow", 1.5)]
 
 
 def test_a_foreseen_error_keeps_its_class_and_hint(paths: LabPaths) -> None:

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.ec2_lab.door_fakes import until
 from tests.unit.ec2_lab.door_lab import VIP, Lab
 
-from ec2_lab.errors import LabError, NoSuchHost
+from ec2_lab.errors import CommandFailed, LabError, NoSuchHost
 from ec2_lab.model import Power
 
 
@@ -227,6 +227,30 @@ def test_a_reboot_is_a_shutdown_and_a_boot_and_never_a_stop(lab: Lab) -> None:
     assert lab.state(instance_id) == "running"
     assert [v[0] for v in lab.wires.log] == ["plug", "unplug", "plug"]
     assert eni in lab.door.engine.plugged
+
+
+def test_a_paused_machine_is_silent_before_it_freezes_and_speaks_after_it_wakes(lab: Lab) -> None:
+    instance_id, eni = lab.run("db1")
+    lab.until_state(instance_id, "running")
+
+    lab.door.region.pause("db1")
+    assert lab.wires.log[-1] == ("silence", eni)
+    assert [h["state"] for h in lab.door.region.hosts()] == [Power.PAUSED.value]
+
+    lab.door.region.resume("db1")
+    assert lab.wires.log[-1] == ("wake", eni)
+    assert [h["state"] for h in lab.door.region.hosts()] == [Power.RUNNING.value]
+
+
+def test_a_machine_that_cannot_be_paused_keeps_its_voice(lab: Lab) -> None:
+    instance_id, eni = lab.run("db1")
+    lab.until_state(instance_id, "running")
+    lab.machines.powers[instance_id] = Power.OFF
+
+    with pytest.raises(CommandFailed):
+        lab.door.region.pause("db1")
+
+    assert lab.wires.log[-2:] == [("silence", eni), ("wake", eni)]
 
 
 def test_faults_are_refused_with_a_way_out(lab: Lab) -> None:
