@@ -20,6 +20,8 @@ Simulated:
 - [documented] a machine that powers itself off: `stopped`, Client.InstanceInitiatedShutdown; seen when
   somebody asks for instances <EC2 API: StateReason>
 - [assumed] after a power loss the API goes on saying `running`
+- [documented (states), assumed (1 s; AWS: seconds to minutes)] `stopping` and `shutting-down` are shown
+  for a while after the machine is gone <EC2 user guide: instance lifecycle>
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ log = logging.getLogger(__name__)
 GRACEFUL_STOP_S = 60.0
 KERNEL_DEADLINE_S = 5.0
 VOLUME_DEADLINE_S = 10.0
+STATES_LAG_S = 1.0
 
 
 class Stage(Enum):
@@ -93,6 +96,7 @@ class Engine:
         self.settled = threading.Condition(lock)  # notified whenever an instance changes its stage
         self.lives: dict[str, Life] = {}
         self.plugged: set[str] = set()
+        self.states_lag_s = STATES_LAG_S
         self.trouble = ""  # why the kernel does not equal the API's state; empty when it does
         self._disks: dict[str, Worker] = {}  # volume id → the worker that last touched it
         self._kernel = Worker("kernel")
@@ -247,6 +251,7 @@ class Engine:
                 self.machines.shut_down(life.instance_id, GRACEFUL_STOP_S)
             self.unplug(life)
         finally:
+            self._lag()
             self._settle(life, Stage.STOPPED, unless=(Stage.SHUTTING_DOWN,))
 
     def _reboot(self, life: Life) -> None:
@@ -261,8 +266,13 @@ class Engine:
             self.machines.destroy(life.instance_id)
             self.unplug(life)
         finally:
+            self._lag()
             self._settle(life, Stage.TERMINATED)
             life.worker.stop()
+
+    def _lag(self) -> None:
+        """The API learns later than we do that a machine is gone."""
+        threading.Event().wait(self.states_lag_s)
 
     def _cut_power(self, life: Life) -> None:
         self.wires.silence(life.interface.eni_id)

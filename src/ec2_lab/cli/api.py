@@ -53,7 +53,7 @@ def _measured(kind: str) -> None:
     @api.command(name=kind, help=meaning)
     @click.argument(what, type=click.FloatRange(0))
     @click.pass_obj
-    def inflict(paths: LabPaths, **given: float) -> None:
+    def inflict(paths: LabPaths, /, **given: float) -> None:
         _order(paths, fault=kind, value=given[what])
 
 

@@ -167,7 +167,9 @@ def denied(call: Call, principal: Principal, action: str, *, explicitly: bool) -
     )
     text = f"User: {principal.arn} is not authorized to perform: {action}{on} {why}"
     if call.protocol == "ec2":
-        return Refused("UnauthorizedOperation", f"You are not authorized to perform this operation. {text}", 403)
+        return Refused(
+            "UnauthorizedOperation", f"You are not authorized to perform this operation. {text}", 403
+        )
     if call.protocol == "json":
         return Refused("AccessDeniedException", text, 400)
     return Refused("AccessDenied", text, 403)

@@ -117,6 +117,7 @@ def fresh_lab(here: Path) -> Iterator[Lab]:
     with ExitStack() as stack:
         door = build(PathsHere("unit", here), wires, machines)
         stack.callback(door.close)
+        door.engine.states_lag_s = 0.0
         lab = Lab(door, wires, machines, stack.enter_context(served(door.wsgi)), stack)
         lab.make_vpc()
         yield lab

@@ -6,7 +6,6 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -32,13 +31,11 @@ def inside(lab: Lab) -> Any:
 
 
 @pytest.fixture
-def ends(lab: Lab) -> Iterator[tuple[str, str]]:
+def ends(lab: Lab) -> tuple[str, str]:
     """Two interfaces, the VIP's route leading to the first."""
     (_, first), (_, second) = lab.run("db1"), lab.run("db2")
-    lab.client("ec2").create_route(
-        RouteTableId=lab.table, DestinationCidrBlock=VIP, NetworkInterfaceId=first
-    )
-    yield first, second
+    lab.client("ec2").create_route(RouteTableId=lab.table, DestinationCidrBlock=VIP, NetworkInterfaceId=first)
+    return first, second
 
 
 def target(lab: Lab, client: Any) -> str:
@@ -179,7 +176,9 @@ def test_a_lost_answer_has_taken_effect(lab: Lab, inside: Any, ends: tuple[str, 
         assert target(lab, lab.client("ec2")) == second
         lab.door.region.api_fault("lost-answers", 0)
         assert target(lab, served) == second
-    assert [e["fault"] for e in lab.door.region.history() if e["action"] == "ReplaceRoute"] == ["lost-answers"]
+    assert [e["fault"] for e in lab.door.region.history() if e["action"] == "ReplaceRoute"] == [
+        "lost-answers"
+    ]
 
 
 def test_the_status_shows_what_is_on(lab: Lab) -> None:
@@ -193,7 +192,9 @@ def test_the_status_shows_what_is_on(lab: Lab) -> None:
     assert status["api_reachable"] == "no"
 
 
-@pytest.mark.parametrize(("kind", "value"), [("odd", 1.0), ("slow", -1.0), ("slow", math.inf), ("slow", math.nan)])
+@pytest.mark.parametrize(
+    ("kind", "value"), [("odd", 1.0), ("slow", -1.0), ("slow", math.inf), ("slow", math.nan)]
+)
 def test_a_fault_that_cannot_be_is_refused(kind: str, value: float) -> None:
     with pytest.raises(LabError):
         faults.ApiFaults().set(kind, value)

@@ -94,6 +94,27 @@ def test_a_forced_stop_silences_first_and_cuts_the_power(lab: Lab, flag: str) ->
     assert lab.machines.log[-1] == ("crash", instance_id)
 
 
+@pytest.mark.parametrize(
+    ("how", "between", "at_last"),
+    [("stop", "stopping", "stopped"), ("terminate", "shutting-down", "terminated")],
+)
+def test_the_api_learns_of_a_death_a_while_after_it(lab: Lab, how: str, between: str, at_last: str) -> None:
+    lab.door.engine.states_lag_s = 0.3
+    lab.door.front.patience_s = 0.0
+    instance_id, eni = lab.run("db1")
+    lab.until_state(instance_id, "running")
+    ec2 = lab.client("ec2")
+
+    if how == "stop":
+        ec2.stop_instances(InstanceIds=[instance_id], Force=True)
+    else:
+        ec2.terminate_instances(InstanceIds=[instance_id])
+    until(lambda: lab.wires.log[-1] == ("unplug", eni))
+
+    assert lab.state(instance_id) == between
+    lab.until_state(instance_id, at_last)
+
+
 def test_a_machine_that_does_not_boot_is_stopped_with_its_reason(lab: Lab) -> None:
     lab.machines.fail_boot = RuntimeError("no disk")
     instance_id, eni = lab.run("db1")
