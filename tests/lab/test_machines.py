@@ -178,7 +178,7 @@ def test_a_hung_disk_holds_its_writers_until_it_is_freed(host: Hosts) -> None:
     host.hang_disk(ID)
     host.hang_disk(ID)
     writing = "rm -f /run/wrote; (echo stuck > /data/stuck && touch /run/wrote) >/dev/null 2>&1 &"
-    stuck = "until grep -q '^State:.D' /proc/$!/status; do read -t 0.05 < <(:) || :; done"
+    stuck = "pid=$!; until grep -qs '^State:.D' /proc/$pid/status; do read -t 0.05 < <(:) || :; done"
     assert shell(f"{writing} {stuck}") == 0
     assert said("ls /run/wrote 2>/dev/null || echo waiting") == "waiting"
     with pytest.raises(VolumeHangs):

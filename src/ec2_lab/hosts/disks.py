@@ -3,6 +3,10 @@
 The page cache belongs to the one kernel all hosts share and would survive the death of a host, so a
 forgotten fsync would never show. `cut_power` therefore tells each file system to stop at once without
 writing anything out (the shutdown ioctl that ext4 and XFS have for tests of crash recovery).
+
+Simulated:
+- [documented] a power loss keeps what was synced and loses what was not <POSIX: fsync>
+- [assumed] no limit of IOPS or throughput
 """
 
 from __future__ import annotations

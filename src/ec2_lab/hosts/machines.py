@@ -2,6 +2,14 @@
 
 Nothing is remembered between calls. Whether a host runs is read from its cgroup, what it has from its
 state file and its disks, so any process may continue where another was killed.
+
+Simulated:
+- [documented] an EBS volume appears under the name Nitro instances have for it <EBS user guide: identify
+  NVMe volumes>
+- [assumed] a machine is a container: all hosts share one kernel, its clock and its version
+- [assumed] a paused machine's processes stand still and its cable is dumb; timers in the kernel go on
+- [documented] a reboot from inside keeps disks and addresses <EC2 user guide: reboot>
+- [documented] a volume that is mounted stays `detaching` <EBS user guide: detach a volume>
 """
 
 from __future__ import annotations

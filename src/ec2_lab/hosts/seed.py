@@ -1,8 +1,13 @@
 """cloud-init's part: name, /etc/hosts and the key pair's public key, as a thin layer under the host's disk.
 
 Being a layer below what the host writes, it is what a host finds until it changes it, and can be made
-again at every boot without touching the host's own changes. (Assumed: a real cloud-init runs inside
-the instance, after boot, and sets the host name at every boot.)
+again at every boot without touching the host's own changes.
+
+Simulated:
+- [documented] host name after the private address <EC2 user guide: instance hostname types>
+- [documented] the key pair's public key is in the image's user's authorized_keys <EC2 user guide: key pairs>
+- [assumed (AWS: cloud-init, in the instance, after boot)] both are there when init starts
+- [not simulated] user data
 """
 
 from __future__ import annotations

@@ -2,8 +2,14 @@
 
 Every subnet's packets enter by their interface's own link and are looked up in the kernel table of
 the subnet's route table (`ip rule iif`). What is local to the VPC is thrown from there to the VPC's
-own table, which knows every interface by its /32 and drops the rest. So the longest prefix wins,
-as in AWS ("Route priority", VPC user guide).
+own table, which knows every interface by its /32 and drops the rest.
+
+Simulated:
+- [documented] the longest prefix wins <VPC user guide: route priority>
+- [documented] a subnet uses the table associated with it, else the VPC's main table <VPC user guide:
+  subnet route tables>
+- [documented] a blackhole drops silently <EC2 API: Route.State>
+- [assumed (AWS: seconds at most)] an answered route change is in force for the next packet
 """
 
 from __future__ import annotations

@@ -1,9 +1,18 @@
 """Security groups, source/destination check, internet gateway and cuts as one nftables table; pure.
 
-A security group is stateful: the first packet of a flow must be let out by the sender's groups and in by
-the receiver's; what follows passes, also after a rule is gone ("Security group connection tracking", EC2
-user guide). Assumed: we track flows per region, AWS per interface; a flow whose route moves to another
-interface stays allowed here.
+Simulated:
+- [documented] a security group is stateful: the first packet of a flow must be let out by the sender's
+  groups and in by the receiver's; what follows passes, also after the rule is gone <EC2 user guide:
+  security group connection tracking>
+- [assumed (AWS: per interface)] flows are tracked per region: one whose route moves to another interface
+  stays allowed
+- [documented] the source/destination check drops what an interface sends or is sent under an address
+  that is not its own <VPC user guide: NAT instances>
+- [documented] the internet gateway translates public addresses one to one and serves nobody else <VPC
+  user guide: internet gateways>
+- [documented] only what is addressed to the metadata service from the interface's own address reaches it
+  <EC2 user guide: instance metadata service>
+- [not simulated] network ACLs, idle timeouts of tracked flows, IPv6
 """
 
 from __future__ import annotations

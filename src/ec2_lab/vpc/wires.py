@@ -7,7 +7,13 @@
 
 There is no bridge: AWS has no layer 2 either, so also neighbours in one subnet meet the router, their
 security groups and the source/destination check. The router answers ARP for everybody (proxy_arp).
-It never sends an ICMP error of its own, except that a packet is too big: a VPC drops silently.
+
+Simulated:
+- [documented] neighbours in one subnet meet their security groups, too: there is no layer 2 <EC2 user
+  guide: security groups>
+- [assumed] the VPC's router drops silently, without an ICMP error but `packet too big`
+- [documented] an address whose machine is off answers nothing <VPC user guide: VPC networking>
+- [assumed] no latency, loss or bandwidth limit between hosts, whatever their AZ
 """
 
 from __future__ import annotations
