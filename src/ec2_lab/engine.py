@@ -30,8 +30,6 @@ import logging
 import threading
 from collections.abc import Callable, Set
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -39,7 +37,8 @@ from ec2_lab.door import tidy, view
 from ec2_lab.door.amend import primary
 from ec2_lab.door.calls import Call
 from ec2_lab.door.worker import Worker
-from ec2_lab.model import Interface, Power, Volume
+from ec2_lab.life import MOVING, Life, Stage
+from ec2_lab.model import Power
 from ec2_lab.ports import Machines, Wires
 
 log = logging.getLogger(__name__)
@@ -48,41 +47,6 @@ GRACEFUL_STOP_S = 60.0
 KERNEL_DEADLINE_S = 5.0
 VOLUME_DEADLINE_S = 10.0
 STATES_LAG_S = 1.0
-
-
-class Stage(Enum):
-    """Instance states with their codes (EC2 API: InstanceState)."""
-
-    PENDING = ("pending", 0)
-    RUNNING = ("running", 16)
-    SHUTTING_DOWN = ("shutting-down", 32)
-    TERMINATED = ("terminated", 48)
-    STOPPING = ("stopping", 64)
-    STOPPED = ("stopped", 80)
-
-
-MOVING = (Stage.PENDING, Stage.STOPPING, Stage.SHUTTING_DOWN)
-
-
-@dataclass(slots=True)
-class Life:
-    """One instance: what the API says of it and who works on its machine."""
-
-    instance: Any  # moto's
-    interface: Interface
-    worker: Worker
-    stage: Stage = Stage.PENDING
-    volumes: dict[str, Volume] = field(default_factory=dict)
-    dark: bool = False  # we took its power behind the API's back; the API goes on saying `running`
-
-    @property
-    def instance_id(self) -> str:
-        return str(self.instance.id)
-
-    def move(self, stage: Stage) -> None:
-        """Under the lock."""
-        self.stage = stage
-        self.instance._state.name, self.instance._state.code = stage.value
 
 
 class Engine:

@@ -26,7 +26,8 @@ from typing import Any
 
 from ec2_lab.door import ACCOUNT, REGION
 from ec2_lab.door.amend import primary
-from ec2_lab.engine import Engine, Life, Stage
+from ec2_lab.engine import Engine
+from ec2_lab.life import Life, Stage
 
 TOKEN_TTL_MAX_S = 21_600
 CREDENTIALS_LIFE_S = 6 * 3600

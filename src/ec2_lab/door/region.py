@@ -8,8 +8,9 @@ from typing import Any
 from ec2_lab.door import view
 from ec2_lab.door.faults import ApiFaults
 from ec2_lab.door.history import History
-from ec2_lab.engine import Engine, Life, Stage
+from ec2_lab.engine import Engine
 from ec2_lab.errors import LabError, NoSuchHost
+from ec2_lab.life import Life, Stage
 from ec2_lab.model import Power
 
 VERB_DEADLINE_S = 90.0
