@@ -200,7 +200,7 @@ def test_a_full_disk_has_no_room_until_it_is_emptied(host: Hosts) -> None:
     host.crash(ID)
     host.boot(SPEC, NETNS)
     wait_until_booted()
-    shell(MOUNTED)
+    shell(f"mkdir -p /data; {MOUNTED}")
     assert said("head -c 8192 /dev/zero 2>/dev/null > /data/more || echo full") == "full"
 
     host.empty_disk(ID)

@@ -78,7 +78,8 @@ def questions(facts: Facts) -> Iterator[Question]:
         for destination in sorted((addresses | facts.overlays() | {API_ADDRESS}) - {*source.addresses}):
             for port in sorted({*facts.ports(), UNNAMED_PORT}):
                 yield Question(source, source.addresses[0], destination, port)
-            yield Question(source, FOREIGN, destination, min(facts.ports(), default=UNNAMED_PORT))
+            if source.eni_id not in facts.translators():
+                yield Question(source, FOREIGN, destination, min(facts.ports(), default=UNNAMED_PORT))
 
 
 def observe(paths: LabPaths, facts: Facts, asked: list[Question]) -> list[list[str]]:

@@ -52,6 +52,10 @@ class Facts:
         """Every port a rule begins at."""
         return {r.low for rules in (*self.ingress.values(), *self.egress.values()) for r in rules if r.low}
 
+    def translators(self) -> set[str]:
+        """Interfaces of NAT instances: what they send under a foreign address becomes their own."""
+        return {target for routes in self.routes.values() for to, target in routes if to == "0.0.0.0/0"}
+
     def overlays(self) -> set[str]:
         """Single addresses that routes send to interfaces."""
         return {
