@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.unit.ec2_lab.door_lab import Lab
 
-from ec2_lab.probe.reading import INTERNET, Facts, Host, Rule, path
+from ec2_lab.probe.reading import INTERNET, Facts, Host, Rule, path, read
 
 ANY = Rule(0, 65535, ("0.0.0.0/0",), ())
 DB1 = Host("db1", "i-1", "eni-1", "a", ("10.0.11.4",), "", False, ("sg-db",))
 APP = Host("app", "i-2", "eni-2", "a", ("10.0.11.5",), "", True, ("sg-app",))
 NAT = Host("nat", "i-3", "eni-3", "pub", ("10.0.1.4",), "198.51.100.7", False, ("sg-nat",))
-VIP, FAR = "172.16.0.1", "203.0.113.10"
+VIP, FAR = "172.16.52.1", "203.0.113.10"
 LOCAL = ("10.0.0.0/16", "local")
 FACTS = Facts(
     hosts=(DB1, APP, NAT),
@@ -83,3 +84,28 @@ def test_an_endpoint_needs_no_public_address_and_a_blackhole_ends_everything() -
 
     assert sent(by("service"), to=FAR) == (INTERNET,)
     assert sent(by(""), to=FAR) == ()
+
+
+def test_the_api_is_read_as_it_speaks(lab: Lab) -> None:
+    ec2 = lab.client("ec2")
+    (one, first), (two, second) = lab.run("db1"), lab.run("db2")
+    for instance_id in (one, two):
+        lab.until_state(instance_id, "running")
+    group = ec2.create_security_group(GroupName="db", Description="db", VpcId=lab.vpc)["GroupId"]
+    rule = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "UserIdGroupPairs": [{"GroupId": group}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    for instance_id in (one, two):
+        ec2.modify_instance_attribute(InstanceId=instance_id, Groups=[group])
+    ec2.modify_instance_attribute(InstanceId=two, SourceDestCheck={"Value": False})
+    ec2.create_route(RouteTableId=lab.table, DestinationCidrBlock=f"{VIP}/32", NetworkInterfaceId=second)
+
+    facts = read(ec2)
+    sender = facts.host(first)
+
+    assert sender is not None
+    assert (sender.name, sender.check, facts.overlays(), facts.ports()) == ("db1", True, {VIP}, {5432})
+    assert path(facts, sender, sender.addresses[0], VIP, 5432) == (second,)
+    assert path(facts, sender, sender.addresses[0], VIP, 5433) == ()
+    ec2.stop_instances(InstanceIds=[two])
+    lab.until_state(two, "stopped")
+    assert path(read(ec2), sender, sender.addresses[0], VIP, 5432) == ()
