@@ -55,7 +55,7 @@ class LeaseStore(Protocol):
 
 
 class Gate(Protocol):
-    """The kernel's say over who may talk to PostgreSQL (G1 to G5)."""
+    """The kernel's say over who may talk to PostgreSQL (G1 to G7)."""
 
     def open_until(self, deadline: float) -> None:
         """Let traffic pass until `deadline` (CLOCK_BOOTTIME), then never again by itself.
@@ -66,6 +66,15 @@ class Gate(Protocol):
 
     def shut(self) -> None:
         """Shut at once. Raises GateFailed."""
+
+    def end_sessions(self) -> int:
+        """Destroy every TCP socket of PostgreSQL's port, orphans too (G7); how many there were.
+
+        To be called while shut. Raises GateFailed when one could not be ended.
+        """
+
+    def can_end_sessions(self) -> bool:
+        """Whether this kernel can; where it cannot, nobody may come in who would have to go again."""
 
     def intact(self) -> bool:
         """Whether our table stands in the kernel as we wrote it."""

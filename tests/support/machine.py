@@ -23,7 +23,7 @@ from failover_agent.core.model import (
     WriteOutcome,
 )
 from failover_agent.core.rejoin import Way, choose_way
-from failover_agent.errors import PostgresFailed, RewindNotBegun
+from failover_agent.errors import GateFailed, PostgresFailed, RewindNotBegun
 from failover_agent.ports import Progress
 
 if TYPE_CHECKING:
@@ -56,14 +56,30 @@ class Opening:
 
     begin: float
     end: float
+    writes: bool = False  # PostgreSQL was primary behind it
 
 
 class KernelGate:
-    """Shuts by itself at the deadline, whatever the agent does. Keeps every opening."""
+    """Shuts by itself at the deadline, whatever the agent does. Keeps every opening.
+
+    `sessions` are connections that clients made while it was open; they outlive its shutting.
+    """
 
     def __init__(self, clock: HandClock) -> None:
         self._clock = clock
         self.openings: list[Opening] = []
+        self.sessions = 0
+        self.cannot_end_sessions = False
+
+    def end_sessions(self) -> int:
+        assert not self.is_open(), "what is ended would come back at once"
+        if self.sessions and self.cannot_end_sessions:
+            raise GateFailed("this kernel cannot", hint="It is a test.")
+        ended, self.sessions = self.sessions, 0
+        return ended
+
+    def can_end_sessions(self) -> bool:
+        return not self.cannot_end_sessions
 
     def open_until(self, deadline: float) -> None:
         now = self._clock.now()
@@ -199,6 +215,9 @@ class MemoryPostgres:
 
     def promote(self, timeout_s: float) -> int:
         assert self.state is ServerState.STANDBY, "only a standby is promoted"
+        gate = self.world.nodes[self.name].gate
+        if gate.is_open() or gate.sessions:
+            self.world.promoted_with_readers.append(self.name)
         if self.refuse_promotion:
             raise PostgresFailed("it is not promoted", hint="It is a test.")
         self.starts.append("promote")
@@ -212,12 +231,14 @@ class MemoryPostgres:
     def stop(self, timeout_s: float) -> None:
         if self.state in (ServerState.PRIMARY, ServerState.STANDBY):
             self._note_open_gate()
+            if self.world.nodes[self.name].addresses.here:
+                self.world.stopped_with_address.append(self.name)
             self.starts.append("stop")
             self.world.replicate()  # walsenders flush before a fast shutdown ends
             self.state, self.streaming = ServerState.STOPPED, False
 
     def _note_open_gate(self) -> None:
-        if self.world.nodes[self.name].gate.is_open():
+        if self.state is ServerState.PRIMARY and self.world.nodes[self.name].gate.is_open():
             self.world.stopped_with_open_gate.append(self.name)
 
     def kill(self) -> None:

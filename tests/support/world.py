@@ -76,6 +76,8 @@ class World:
         self.clients_write = True
         self.lagging: set[str] = set()
         self.stopped_with_open_gate: list[str] = []
+        self.promoted_with_readers: list[str] = []
+        self.stopped_with_address: list[str] = []
         self._tokens = itertools.count(1)
         self._members = {n: Member(n, f"10.0.0.{i}", f"az-{i}", f"i-{n}") for i, n in enumerate(names, 1)}
         self.nodes: dict[str, Node] = {}
@@ -154,13 +156,27 @@ class World:
 
     def _write(self) -> None:
         for node in self.nodes.values():
+            if node.up and not node.frozen and self.answers(node.name):
+                node.gate.sessions += 1
+            self._note_opening(node)
             if self.clients_write and node.up and not node.frozen and self.acknowledges(node.name):
                 node.postgres.disk.end += WRITE_BYTES
         self.replicate()
 
     def acknowledges(self, name: str) -> bool:
+        return self.answers(name) and self.nodes[name].postgres.state is ServerState.PRIMARY
+
+    def reads(self, name: str) -> bool:
+        return self.answers(name) and self.nodes[name].postgres.state is ServerState.STANDBY
+
+    def answers(self, name: str) -> bool:
         node = self.nodes[name]
-        return node.up and node.postgres.state is ServerState.PRIMARY and node.gate.is_open()
+        running = node.postgres.state in (ServerState.PRIMARY, ServerState.STANDBY)
+        return node.up and running and node.gate.is_open()
+
+    def _note_opening(self, node: Node) -> None:
+        if node.gate.is_open() and node.postgres.state is ServerState.PRIMARY:
+            node.gate.openings[-1].writes = True
 
     # Time
 
@@ -211,6 +227,7 @@ class World:
         node = self.nodes[name]
         node.up = False
         node.gate.shut()
+        node.gate.sessions = 0
         node.addresses.here.clear()
         node.postgres.state, node.postgres.streaming = ServerState.STOPPED, False
 
@@ -267,9 +284,9 @@ class World:
         return [str(v["rule"]) for _, n, e, v in self.events if n == name and e == "decision"]
 
     def overlapping_gates(self) -> list[tuple[str, str]]:
-        """Pairs of nodes whose gates were open at the same instant. Empty means safe."""
+        """Pairs of primaries whose gates were open at the same instant. Empty means safe."""
         openings: list[tuple[str, Opening]] = [
-            (n.name, o) for n in self.nodes.values() for o in n.gate.openings
+            (n.name, o) for n in self.nodes.values() for o in n.gate.openings if o.writes
         ]
         return [
             (a, b)

@@ -58,6 +58,7 @@ class Snapshot:
     unstreamed_s: float = 0.0  # for how long a running standby has not streamed
     claiming: bool = False  # a claim was sent and its fate is not known yet
     serving_epoch: int = 0  # the gate is kept open for this epoch; 0: shut
+    reading_epoch: int = 0  # the gate is kept open for a standby's readers in this epoch; 0: not
     vips_bound: bool = False  # some virtual address is on this node
     job: str = ""  # the long job that runs
     resting: bool = False  # a job failed a moment ago

@@ -55,6 +55,7 @@ class Agent:
     def begin(self) -> None:
         """Take up what an earlier life left, and listen for what must not wait for a round."""
         self.keeper.adopt()
+        self.body.readers.adopt()
         self.body.ports.gate.watch(self.keeper.disturbed)
         self.body.ports.postgres.on_death(self.wake)
 
@@ -141,6 +142,7 @@ class Agent:
             version=settings.version,
             serving=is_primary and self.keeper.holds(self.keeper.serving_epoch()),
             interface_id=settings.interface_id,
+            reads_open=self.keeper.gate.reads_open(self.body.ports.clock.now()),
         )
 
     def cluster(self) -> dict[str, object]:

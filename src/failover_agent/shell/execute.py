@@ -62,13 +62,14 @@ class Executor:
         self._body.keeper.release(action.offered_to)
 
     def _take_over(self, action: s.TakeOver) -> None:
-        """Bind, promote, open, route: in this order, and only while the lease is ours."""
+        """Bind, end every session, promote, open, route: in this order, while the lease is ours (G6)."""
         body = self._body
         body.bind_vips()
         if not body.keeper.holds(action.epoch):
             return
         self._observer.expect_primary()
         try:
+            body.keeper.prepare(action.epoch)
             body.ports.postgres.promote(PROMOTE_S)
         except AgentError:
             body.jobs.failed_starts += 1

@@ -43,8 +43,8 @@ def _hand_over(body: Body, target: str) -> HandedOver:
     since = body.ports.clock.now()
     body.journal.phase("detected", mine.epoch)
     body.keeper.shut()
+    body.unbind_vips()  # before anything else: no answer leaves under it any more (G8)
     body.ports.postgres.stop(STOP_S)
-    body.unbind_vips()
     end = body.ports.postgres.wal_end()
     if isinstance(end, Unknown) or not _wait_for(body, [target], end, CATCH_UP_S):
         raise PostgresFailed(  # the next round finds a stopped primary and starts it in place

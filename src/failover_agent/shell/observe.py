@@ -55,6 +55,7 @@ class Observer:
             unstreamed_s=now - self._unstreamed_since if self._unstreamed_since is not None else 0.0,
             claiming=body.keeper.claiming(),
             serving_epoch=body.keeper.serving_epoch(),
+            reading_epoch=body.keeper.gate.reading_epoch,
             vips_bound=bound,
             job=body.jobs.doing(),
             resting=body.jobs.resting(),
@@ -131,8 +132,9 @@ class Observer:
         return tuple(h for h in self._body.fresh_heard() if h.at >= self._ignore_before)
 
     def forget(self) -> None:
-        """Believe nothing that was seen before now (N7)."""
+        """Believe nothing that was seen before now; what was to happen within a time gets it anew (N7)."""
         self._lease = None
+        self._unstreamed_since = None
         self._ignore_before = self._body.ports.clock.now()
 
     def pause_s(self) -> float:

@@ -27,6 +27,7 @@ from tests.unit.core.test_rules import (
 
 from failover_agent.core import snapshot as a
 from failover_agent.core.model import LeaseItem, LeaseSeen, Server, ServerState, Unknown
+from failover_agent.core.reads import reads_until
 from failover_agent.core.rules import RULES, decide
 from failover_agent.core.snapshot import Mine, Snapshot, SwitchoverOrder
 
@@ -130,3 +131,18 @@ def test_rule_names_are_unique_and_the_last_always_holds() -> None:
     names = [rule.name for rule in RULES]
     assert len(names) == len(set(names))
     assert RULES[-1].when == ()
+
+
+def test_no_snapshot_lets_readers_in_where_somebody_might_write() -> None:
+    """G6: only in recovery, and never by a node that holds or claims the lease."""
+    granted = 0
+    for seen in every_snapshot():
+        until = reads_until(seen)
+        if isinstance(until, float):
+            granted += 1
+            assert seen.state() is ServerState.STANDBY, seen
+            assert seen.mine is None, seen
+            assert not seen.claiming, seen
+            assert isinstance(seen.lease, LeaseSeen), seen
+            assert until <= seen.lease.read_at + seen.lease.item.ttl_s - seen.timings.margin_s, seen
+    assert granted
