@@ -21,6 +21,7 @@ from failover_agent.core.model import (
     Version,
     WriteOutcome,
 )
+from failover_agent.core.promotion import Beginning
 
 Progress = Callable[[str], None]
 
@@ -121,8 +122,14 @@ class Postgres(Protocol):
     def follow(self, upstream: str) -> None:
         """Point a running standby at another node, without a restart."""
 
-    def promote(self, timeout_s: float) -> int:
-        """Promote the running standby, put standby.signal back; returns the new timeline."""
+    def promote(self, timeout_s: float, deadline: float) -> int:
+        """Promote the running standby, put standby.signal back; returns the new timeline.
+
+        Raises LeaseMovedOn when it could not be told before `deadline` (CLOCK_BOOTTIME, N2).
+        """
+
+    def beginning(self) -> Beginning | Unknown:
+        """How the timeline that this primary is on began (N2)."""
 
     def stop(self, timeout_s: float) -> None:
         """Fast shutdown, `kill` after `timeout_s`. Nothing of PostgreSQL is left when it returns."""

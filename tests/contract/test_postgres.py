@@ -15,7 +15,8 @@ from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.postgres.interrupted import note_rewind
 from failover_agent.adapters.systemd import looks
 from failover_agent.core.model import Server, ServerState, Unknown
-from failover_agent.errors import DataDirectoryRefused, PostgresFailed, RewindNotBegun
+from failover_agent.core.promotion import Beginning
+from failover_agent.errors import DataDirectoryRefused, LeaseMovedOn, PostgresFailed, RewindNotBegun
 
 from .namespaces import entered
 from .postgres_nodes import Node, newest_bin_dir, two_nodes
@@ -104,7 +105,14 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     assert (dead.state, dead.clean) == (ServerState.STOPPED, False)
     end = db1.postgres.wal_end()
     assert end == look(db2).received_lsn, "all that the dead primary wrote had been received"
-    assert db2.postgres.promote(10) == 2
+    with pytest.raises(LeaseMovedOn):
+        db2.postgres.promote(10, SystemClock().now() - 0.01)
+    assert look(db2).state is ServerState.STANDBY, "a promotion after its deadline changes nothing"
+    assert db2.postgres.promote(10, SystemClock().now() + 10) == 2
+    began = db2.postgres.beginning()
+    assert isinstance(began, Beginning)
+    assert (began.timeline, began.fork) == (2, look(db2).history[-1].lsn)
+    assert len(began.digest) == 64
     promoted = look(db2)
     assert (promoted.state, promoted.timeline) == (ServerState.PRIMARY, 2)
     assert [fork.timeline for fork in promoted.history] == [1]
@@ -126,6 +134,7 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     until(lambda: caught_up(db1, db2))
     assert db1.sql("SELECT count(*), max(i) FROM t") == [(1001, 1000)]
     until(lambda: look(db1).timeline == 2)
+    assert db2.postgres.beginning() == began, "the same for ever"
 
     # Switchover: fast stop sends everything; the old primary follows without a rewind.
     db2.sql("INSERT INTO t VALUES (78)")
@@ -135,7 +144,7 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     assert (clean.state, clean.clean) == (ServerState.STOPPED, True)
     assert db2.postgres.wal_end() == look(db1).received_lsn
     begun = SystemClock().now()
-    assert db1.postgres.promote(10) == 3
+    assert db1.postgres.promote(10, SystemClock().now() + 10) == 3
     assert SystemClock().now() - begun < 2
     db2.postgres.start_standby("db1")
     until(lambda: caught_up(db2, db1))

@@ -22,8 +22,9 @@ from failover_agent.core.model import (
     Version,
     WriteOutcome,
 )
+from failover_agent.core.promotion import Beginning
 from failover_agent.core.rejoin import Way, choose_way
-from failover_agent.errors import GateFailed, PostgresFailed, RewindNotBegun
+from failover_agent.errors import GateFailed, LeaseMovedOn, PostgresFailed, RewindNotBegun
 from failover_agent.ports import Progress
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ class Disk:
     timeline: int = 1
     end: int = 1000
     history: tuple[Fork, ...] = ()
+    began: str = ""  # the first record of its timeline
 
 
 @dataclass(slots=True)
@@ -213,7 +215,9 @@ class MemoryPostgres:
         self.starts.append(f"follow {upstream}")
         self.upstream, self.streaming = upstream, False
 
-    def promote(self, timeout_s: float) -> int:
+    def promote(self, timeout_s: float, deadline: float) -> int:
+        if self.world.clock.now() >= deadline:
+            raise LeaseMovedOn("too late", hint="It is a test.")
         assert self.state is ServerState.STANDBY, "only a standby is promoted"
         gate = self.world.nodes[self.name].gate
         if gate.is_open() or gate.sessions:
@@ -225,8 +229,13 @@ class MemoryPostgres:
         highest = self.world.highest_timeline(d.system) if self.world.unique_timelines else d.timeline
         d.history = (*d.history, Fork(d.timeline, d.end))
         d.timeline = highest + 1
+        d.began = f"end of recovery on {self.name} at {self.world.clock.now()}"
         self.state, self.upstream, self.streaming = ServerState.PRIMARY, "", False
         return d.timeline
+
+    def beginning(self) -> Beginning | Unknown:
+        fork = self.disk.history[-1].lsn if self.disk.history else 0
+        return Beginning(self.disk.timeline, fork, self.disk.began)
 
     def stop(self, timeout_s: float) -> None:
         if self.state in (ServerState.PRIMARY, ServerState.STANDBY):
@@ -318,10 +327,12 @@ class NodeStore:
         return Unknown("answer lost") if self.name in self.world.lost_answers else outcome
 
     def note(self, key: str, value: Mapping[str, str]) -> Unknown | None:
-        return None
+        if self.name in self.world.no_api or self.name in self.world.no_notes:
+            return Unknown("cut")
+        return self.world.store.note(key, value)
 
     def notes(self, prefix: str) -> Mapping[str, Mapping[str, str]] | Unknown:
-        return {}
+        return Unknown("cut") if self.name in self.world.no_api else self.world.store.notes(prefix)
 
 
 @dataclass(slots=True)

@@ -70,6 +70,7 @@ class World:
         self.tables = {"rtb-a": "", "rtb-b": ""}
         self.no_api: set[str] = set()
         self.lost_answers: set[str] = set()
+        self.no_notes: set[str] = set()  # whose side notes do not reach the store
         self.deaths: dict[str, Callable[[], None]] = {}
         self.events: list[tuple[float, str, str, dict[str, object]]] = []
         self.unique_timelines = True

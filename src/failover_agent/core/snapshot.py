@@ -16,6 +16,7 @@ from failover_agent.core.model import (
     Timings,
     Unknown,
 )
+from failover_agent.core.promotion import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Snapshot:
     failed_starts: int = 0  # starts or promotions, in a row
     bootstrap_token: bool = False
     half_rewound: bool = False  # a rewind began and did not end (N5)
+    standing: Standing = Standing.IN_LINE  # of this node's own last promotion (N2)
     order: SwitchoverOrder | None = None
     nofailover: bool = False
     priority: int = 0

@@ -25,6 +25,7 @@ from failover_agent.shell.journal import Journal
 from failover_agent.shell.keeper import Keeper
 from failover_agent.shell.lease_memory import Identity
 from failover_agent.shell.orders import Orders
+from failover_agent.shell.promotions import Promotions
 from failover_agent.shell.readers import Readers
 from failover_agent.shell.threads import Workers
 
@@ -75,6 +76,7 @@ class Body:
     waker: threading.Event  # set: the loop's next round begins at once
     routes_waker: threading.Event
     readers: Readers
+    promotions: Promotions
     orders: Orders = field(default_factory=Orders)
 
     @property
@@ -134,4 +136,8 @@ def make_body(
     )
     jobs = Jobs(workers, ports.clock, journal, ended=waker.set)
     readers = Readers(keeper.gate, ports.run_notes, settings.boot_id, journal)
-    return Body(ports, settings, workers, journal, keeper, jobs, waker, threading.Event(), readers)
+    promotions = Promotions(
+        settings.me.name, ports.store, ports.state_notes, ports.postgres, ports.clock, journal
+    )
+    routes_waker = threading.Event()
+    return Body(ports, settings, workers, journal, keeper, jobs, waker, routes_waker, readers, promotions)

@@ -65,22 +65,30 @@ class Executor:
         """Bind, end every session, promote, open, route: in this order, while the lease is ours (G6)."""
         body = self._body
         body.bind_vips()
-        if not body.keeper.holds(action.epoch):
+        mine = body.keeper.mine()
+        if mine is None or mine.epoch != action.epoch:
             return
+        timeline = self._observer.timeline()
         self._observer.expect_primary()
         try:
             body.keeper.prepare(action.epoch)
-            body.ports.postgres.promote(PROMOTE_S)
-        except AgentError:
+            body.promotions.intend(action.epoch, timeline)
+            body.ports.postgres.promote(PROMOTE_S, mine.valid_until)
+        except AgentError as error:
             body.jobs.failed_starts += 1
+            if isinstance(error, PostgresFailed):
+                body.unbind_vips()
+                body.ports.postgres.stop(FENCE_STOP_S)  # what was told and not seen must not come true later
             raise
         body.jobs.failed_starts = 0
         body.journal.phase("promoted", action.epoch)
         self._open(action.epoch)
-        body.workers.start("checkpoint", self._checkpoint)  # beside: others may rewind against us sooner
+        body.workers.start("after-promotion", lambda: self._after_promotion(action.epoch))
 
-    def _checkpoint(self) -> None:
+    def _after_promotion(self, epoch: int) -> None:
+        """Beside the rounds: the history, then a checkpoint, so that others may rewind against us sooner."""
         try:
+            self._body.promotions.record(epoch)
             self._body.ports.postgres.checkpoint()
         except AgentError as error:
             self._body.journal.trouble("the checkpoint after the promotion", error)
@@ -88,6 +96,7 @@ class Executor:
     def _serve(self, action: s.Serve) -> None:
         self._body.bind_vips()
         self._open(action.epoch)
+        self._body.promotions.record(action.epoch)
         self._body.ports.bootstrap_token.spend()
 
     def _open(self, epoch: int) -> None:
@@ -116,8 +125,10 @@ class Executor:
 
         def start(_: Progress) -> None:
             try:
+                body.promotions.forget_what_never_came(body.ports.postgres.observe())
                 body.ports.postgres.start_standby(action.upstream)
-                body.jobs.failed_starts = 0
+                if action.upstream:  # else it is to be promoted, and only that shall end the count
+                    body.jobs.failed_starts = 0
             except AgentError:
                 body.jobs.failed_starts += 1
                 raise
@@ -132,6 +143,7 @@ class Executor:
             postgres.stop(FENCE_STOP_S)
             body.ports.state_notes.save(HALF_REWOUND, {"upstream": action.upstream})
             self._rewind_or_note(action.upstream, progress)
+            body.promotions.forget()
             body.ports.state_notes.forget(HALF_REWOUND)
             postgres.start_standby(action.upstream)
 
@@ -158,6 +170,7 @@ class Executor:
                 self._get_slot(action.upstream)
                 postgres.stop(FENCE_STOP_S)
             postgres.clone(action.upstream, progress)
+            body.promotions.forget()
             body.ports.state_notes.forget(HALF_REWOUND)
             postgres.start_standby(action.upstream)
 
