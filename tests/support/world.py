@@ -70,6 +70,8 @@ class World:
         self.tables = {"rtb-a": "", "rtb-b": ""}
         self.no_api: set[str] = set()
         self.lost_answers: set[str] = set()
+        self.late_routes: set[str] = set()  # whose changes of routes take effect when `land_routes` says
+        self.on_their_way: list[tuple[str, str]] = []
         self.no_notes: set[str] = set()  # whose side notes do not reach the store
         self.deaths: dict[str, Callable[[], None]] = {}
         self.events: list[tuple[float, str, str, dict[str, object]]] = []
@@ -260,6 +262,11 @@ class World:
         postgres = self.nodes[name].postgres
         postgres.state, postgres.streaming = ServerState.STOPPED, False
         self.deaths[name]()
+
+    def land_routes(self) -> None:
+        """The API carries out what it was asked long ago."""
+        self.tables.update(self.on_their_way)
+        self.on_their_way.clear()
 
     # What a test asks
 

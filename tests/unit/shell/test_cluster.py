@@ -411,6 +411,37 @@ def test_a_route_moved_by_somebody_else_is_repaired(world: World) -> None:
     assert set(world.tables.values()) == {"eni-db1"}
 
 
+def test_a_route_change_of_a_deposed_holder_that_takes_effect_late_is_repaired(world: World) -> None:
+    """R1: ReplaceRoute has no condition, so the call of a holder of long ago cannot be excluded."""
+    world.late_routes.add("db1")
+    world.tables["rtb-a"] = ""
+    world.run(4)
+    assert ("rtb-a", "eni-db1") in world.on_their_way
+    world.power_off("db1")
+    world.run_until(lambda: serving(world) == ["db2"])
+    world.run(1)
+
+    world.land_routes()
+    assert world.tables["rtb-a"] == "eni-db1"
+
+    took = world.run_until(lambda: set(world.tables.values()) == {"eni-db2"})
+    assert took <= 3.5
+    assert_safe(world)
+
+
+def test_a_node_that_slept_gives_its_standby_the_whole_time_to_stream_again(world: World) -> None:
+    """N7: a timer that ran while the process slept is no ground for a rewind."""
+    world.freeze("db2")
+    world.run(60)
+    world.lagging.add("db2")
+    world.thaw("db2")
+    world.run(4)
+    world.lagging.clear()
+    world.run_until(world.is_whole)
+
+    assert not [s for s in world.postgres("db2").starts if "rewind" in s]
+
+
 def test_status_names_roles_and_states_as_promised(world: World) -> None:
     world.run(12)
     for name in world.nodes:
