@@ -148,8 +148,10 @@ class Postgres(Protocol):
     def clone(self, upstream: str, progress: Progress) -> None:
         """pg_basebackup into a new directory that takes the data directory's place only when whole (N5)."""
 
-    def rewind(self, upstream: str, progress: Progress) -> None:
+    def rewind(self, upstream: str, progress: Progress) -> Mapping[str, object]:
         """pg_rewind against the running primary `upstream`; keeps a copy of the diverged WAL first (N5).
+
+        Returns what is told about the copy: where it is kept, and under `lost` transactions, bytes, tables.
 
         Raises PostgresFailed when it cannot be done (then `clone` is the way).
         """

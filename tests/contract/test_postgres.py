@@ -125,11 +125,18 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     db2.sql("INSERT INTO t VALUES (77)")
     db1.unit.kill(5)
     with entered(db1.namespace):
-        db1.postgres.rewind("db2", quiet)
+        told = db1.postgres.rewind("db2", quiet)
     kept = next((db1.plan.data_dir.parent / "diverged").iterdir())
     note = json.loads((kept / "diverged.json").read_text())
     assert note["rewound_against"] == "db2"
     assert note["segments"]
+    lost = note["lost"]
+    assert told["kept"] == str(kept)
+    assert told["lost"] == lost
+    # One transaction with 1000 rows; what PostgreSQL writes for itself are no tables of people.
+    assert lost["tables"] == [{"table": "postgres.public.t", "rows": 1000}]
+    assert lost["transactions"] >= 1
+    assert lost["bytes"] > 1000 * 50
     db1.postgres.start_standby("db2")
     until(lambda: caught_up(db1, db2))
     assert db1.sql("SELECT count(*), max(i) FROM t") == [(1001, 1000)]

@@ -275,7 +275,7 @@ class MemoryPostgres:
         self.disk = replace(source.disk)
         self.state = ServerState.STOPPED
 
-    def rewind(self, upstream: str, progress: Progress) -> None:
+    def rewind(self, upstream: str, progress: Progress) -> Mapping[str, object]:
         source = self.world.postgres(upstream)
         self.starts.append(f"rewind {upstream}")
         if self.rewinds_to_refuse:
@@ -284,6 +284,7 @@ class MemoryPostgres:
         if self.refuse_rewind or source.state is not ServerState.PRIMARY:
             raise PostgresFailed(f"cannot rewind against {upstream}", hint="It is a test.")
         self.disk = replace(source.disk)
+        return {}
 
     def on_death(self, died: Callable[[], None]) -> None:
         self.world.deaths[self.name] = died
@@ -346,6 +347,9 @@ class NodeRoutes:
     def point(self, table_id: str, vip: str, interface_id: str) -> Unknown | None:
         if self.name in self.world.no_api:
             return Unknown("cut")
+        if self.name in self.world.late_routes:
+            self.world.on_their_way.append((table_id, interface_id))
+            return Unknown("no answer")
         self.world.tables[table_id] = interface_id
         return None
 

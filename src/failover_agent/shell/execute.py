@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -152,8 +153,9 @@ class Executor:
     def _rewind_or_note(self, upstream: str, progress: Progress) -> None:
         """A failure leaves the note, and a clone follows; except while nothing was changed yet."""
         try:
-            self._body.ports.postgres.rewind(upstream, progress)
+            kept = self._body.ports.postgres.rewind(upstream, progress)
             self._refused_rewinds = 0
+            self._body.journal.event("diverged-kept", at=kept.get("kept"), lost=json.dumps(kept.get("lost")))
         except RewindNotBegun:
             self._refused_rewinds += 1
             if self._refused_rewinds < CLONE_AFTER_REFUSALS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from failover_agent.adapters.postgres import make, on_disk, process, rewind
 from failover_agent.adapters.postgres.control import Control
@@ -63,8 +63,8 @@ class LocalPostgres:
     def clone(self, upstream: str, progress: Progress) -> None:
         make.clone(self._plan, upstream, progress)
 
-    def rewind(self, upstream: str, progress: Progress) -> None:
-        rewind.rewind(self._plan, upstream, progress)
+    def rewind(self, upstream: str, progress: Progress) -> Mapping[str, object]:
+        return rewind.rewind(self._plan, upstream, progress)
 
     def on_death(self, died: Callable[[], None]) -> None:
         process.watch_death(self._unit, self._plan.program("postgres"), died)
