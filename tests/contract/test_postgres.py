@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from failover_agent import killpoints
 from failover_agent.adapters.clock import SystemClock
-from failover_agent.adapters.postgres.interrupted import note_rewind
 from failover_agent.adapters.systemd import looks
 from failover_agent.core.model import Server, ServerState, Unknown
 from failover_agent.core.promotion import Beginning
@@ -54,6 +54,19 @@ def look(node: Node) -> Server:
 
 def until(fact: Callable[[], bool]) -> None:
     assert any(fact() for _left in looks(SOON_S, 0.05)), "did not come true in time"
+
+
+class Died(BaseException):
+    """The agent came to the point where it was told to die."""
+
+
+def die_in(node: Node, point: str, step: Callable[[], object]) -> None:
+    def die() -> None:
+        raise Died
+
+    killpoints.arm(point, die)
+    with entered(node.namespace), pytest.raises(Died):
+        step()
 
 
 def caught_up(standby: Node, primary: Node) -> bool:
@@ -177,15 +190,20 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
 
     # Clone over an old directory keeps it.
     db2.postgres.stop(10)
-    note_rewind(db2.plan, "db1", "")
+    die_in(db2, "marked-before-overwrite", lambda: db2.postgres.rewind("db1", quiet))
     with pytest.raises(PostgresFailed):
         db2.postgres.start_standby("db1")
     with entered(db2.namespace), pytest.raises(PostgresFailed) as refused:
         db2.postgres.rewind("db1", quiet)
     assert not isinstance(refused.value, RewindNotBegun)
+    die_in(db2, "copied-before-place", lambda: db2.postgres.clone("db1", quiet))
+    assert look(db2).state is ServerState.STOPPED, "the old directory has its place"
+    die_in(db2, "aside-before-place", lambda: db2.postgres.clone("db1", quiet))
+    assert look(db2).state is ServerState.ABSENT, "nothing has its place, the old one is kept"
     with entered(db2.namespace):
         db2.postgres.clone("db1", quiet)
     assert len(list(db2.plan.data_dir.parent.glob("main.kept-*"))) == 1
+    assert not list(db2.plan.data_dir.parent.glob("main.clone-*")), "unfinished copies are gone"
     db2.postgres.start_standby("db1")
     until(lambda: caught_up(db2, db1))
 

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from failover_agent import killpoints
 from failover_agent.adapters.memory import MemoryLeaseStore
 from failover_agent.core.model import Endpoint, LeaseItem, Member, ServerState, Timings
 from failover_agent.core.timings import PROFILES
@@ -34,7 +35,12 @@ from tests.support.machine import (
 
 VIP = "172.16.52.1"
 TICK_S = 0.01  # events closer together than this may happen in any order
+BACK_AFTER_S = 1.0  # from a death at a kill point to the next life
 WRITE_BYTES = 10  # of WAL that clients write per step while a primary's gate is open
+
+
+class Died(BaseException):
+    """An agent came to the point where it was told to die."""
 
 
 @dataclass
@@ -72,6 +78,9 @@ class World:
         self.lost_answers: set[str] = set()
         self.late_routes: set[str] = set()  # whose changes of routes take effect when `land_routes` says
         self.on_their_way: list[tuple[str, str]] = []
+        self.died: list[str] = []
+        self._back_at: dict[str, float] = {}
+        self._dies_with_host = False
         self.no_notes: set[str] = set()  # whose side notes do not reach the store
         self.deaths: dict[str, Callable[[], None]] = {}
         self.events: list[tuple[float, str, str, dict[str, object]]] = []
@@ -200,6 +209,7 @@ class World:
 
     def _step(self, end: float) -> float | None:
         """Run what is due; the next moment, or None when nothing is left before `end`."""
+        self._bring_back()
         moments = [end]
         for node in self.nodes.values():
             if node.runs:
@@ -220,7 +230,11 @@ class World:
         for part, (work, waker, pause_s) in parts.items():
             if waker.is_set() or clock.time >= node.due.get(part, 0.0):
                 waker.clear()
-                work()
+                try:
+                    work()
+                except Died:
+                    self._died(node)
+                    return []
                 node.due[part] = clock.time + max(pause_s(), TICK_S / 10)
         return [clock.time if w.is_set() else node.due[p] for p, (_, w, _) in parts.items()]
 
@@ -267,6 +281,31 @@ class World:
         """The API carries out what it was asked long ago."""
         self.tables.update(self.on_their_way)
         self.on_their_way.clear()
+
+    def die_at(self, point: str, *, with_host: bool) -> None:
+        """The first agent (or its whole host) to pass `point` dies there, and is back after a moment."""
+
+        def die() -> None:
+            raise Died
+
+        self._dies_with_host = with_host
+        killpoints.arm(point, die)
+
+    def _died(self, node: Node) -> None:
+        self.died.append(node.name)
+        if self._dies_with_host:
+            self.power_off(node.name)
+        else:
+            node.agent_stopped = True
+        self._back_at[node.name] = self.clock.time + BACK_AFTER_S
+
+    def _bring_back(self) -> None:
+        for name in [n for n, at in self._back_at.items() if self.clock.time >= at]:
+            del self._back_at[name]
+            if self._dies_with_host:
+                self.power_on(name)
+            else:
+                self.start_agent(name)
 
     # What a test asks
 

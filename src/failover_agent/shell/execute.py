@@ -9,6 +9,7 @@ from typing import Any
 from failover_agent.core import snapshot as s
 from failover_agent.core.model import Unknown
 from failover_agent.errors import AgentError, PeerRefused, PostgresFailed, RewindNotBegun
+from failover_agent.killpoints import at
 from failover_agent.ports import Progress
 from failover_agent.shell.body import HALF_REWOUND, Body
 from failover_agent.shell.handover import recover_primary, switch_over
@@ -65,6 +66,7 @@ class Executor:
     def _take_over(self, action: s.TakeOver) -> None:
         """Bind, end every session, promote, open, route: in this order, while the lease is ours (G6)."""
         body = self._body
+        at("claimed-before-bind")
         body.bind_vips()
         mine = body.keeper.mine()
         if mine is None or mine.epoch != action.epoch:
@@ -73,7 +75,9 @@ class Executor:
         self._observer.expect_primary()
         try:
             body.keeper.prepare(action.epoch)
+            at("shut-before-intent")
             body.promotions.intend(action.epoch, timeline)
+            at("intended-before-promote")
             body.ports.postgres.promote(PROMOTE_S, mine.valid_until)
         except AgentError as error:
             body.jobs.failed_starts += 1
@@ -83,7 +87,9 @@ class Executor:
             raise
         body.jobs.failed_starts = 0
         body.journal.phase("promoted", action.epoch)
+        at("promoted-before-open")
         self._open(action.epoch)
+        at("opened-before-record")
         body.workers.start("after-promotion", lambda: self._after_promotion(action.epoch))
 
     def _after_promotion(self, epoch: int) -> None:
@@ -116,7 +122,9 @@ class Executor:
         body = self._body
 
         def init(progress: Progress) -> None:
+            at("claimed-before-init")
             body.ports.postgres.init(progress)
+            at("initialised-before-note")
             body.keeper.was_primary()  # fresh data: it starts as primary without a promotion
 
         body.jobs.start("initdb", init)
@@ -141,11 +149,15 @@ class Executor:
 
         def rewind(progress: Progress) -> None:
             self._get_slot(action.upstream)
+            at("granted-before-stop")
             postgres.stop(FENCE_STOP_S)
             body.ports.state_notes.save(HALF_REWOUND, {"upstream": action.upstream})
+            at("noted-before-rewind")
             self._rewind_or_note(action.upstream, progress)
+            at("rewound-before-notes")
             body.promotions.forget()
             body.ports.state_notes.forget(HALF_REWOUND)
+            at("rewound-before-start")
             postgres.start_standby(action.upstream)
 
         body.jobs.start("rewind", rewind)
@@ -171,9 +183,12 @@ class Executor:
             if action.over_existing:
                 self._get_slot(action.upstream)
                 postgres.stop(FENCE_STOP_S)
+            at("granted-before-copy")
             postgres.clone(action.upstream, progress)
+            at("cloned-before-notes")
             body.promotions.forget()
             body.ports.state_notes.forget(HALF_REWOUND)
+            at("cloned-before-start")
             postgres.start_standby(action.upstream)
 
         body.jobs.start("clone", clone)

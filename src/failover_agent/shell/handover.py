@@ -15,6 +15,7 @@ from failover_agent.core.lsn import show
 from failover_agent.core.model import LeaseItem, NodeReport, Server, ServerState, Unknown
 from failover_agent.core.snapshot import SwitchoverOrder
 from failover_agent.errors import AgentError, PeerRefused, PostgresFailed
+from failover_agent.killpoints import at
 from failover_agent.shell.body import Body
 from failover_agent.shell.orders import HandedOver
 
@@ -175,6 +176,7 @@ def start_primary(body: Body) -> None:
         return  # lost meanwhile: the next round decides anew
     try:
         body.ports.postgres.start_primary()
+        at("recovered-before-publish")
         body.jobs.failed_starts = 0
     except AgentError:
         body.jobs.failed_starts += 1

@@ -23,6 +23,7 @@ from failover_agent.adapters.postgres.make import utc_name
 from failover_agent.adapters.postgres.plan import REWINDER, PostgresPlan
 from failover_agent.core import lsn
 from failover_agent.errors import AgentError, PostgresFailed, RewindNotBegun
+from failover_agent.killpoints import at
 from failover_agent.ports import Progress
 
 RECOVERY_TIMEOUT_S = 3600.0
@@ -42,7 +43,9 @@ def rewind(plan: PostgresPlan, upstream: str, progress: Progress) -> Mapping[str
     except AgentError as error:
         settings.put_standby_signal(plan)
         raise RewindNotBegun(str(error.args[0]), hint=error.hint) from error
+    at("marked-before-overwrite")
     _pg_rewind(plan, upstream, progress)
+    at("overwritten-before-unmark")
     settings.put_standby_signal(plan)
     forget_rewind(plan)
     return {"kept": str(kept), **note}
