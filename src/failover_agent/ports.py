@@ -21,6 +21,7 @@ from failover_agent.core.model import (
     Version,
     WriteOutcome,
 )
+from failover_agent.core.promotion import Beginning
 
 Progress = Callable[[str], None]
 
@@ -55,7 +56,7 @@ class LeaseStore(Protocol):
 
 
 class Gate(Protocol):
-    """The kernel's say over who may talk to PostgreSQL (G1 to G5)."""
+    """The kernel's say over who may talk to PostgreSQL (G1 to G7)."""
 
     def open_until(self, deadline: float) -> None:
         """Let traffic pass until `deadline` (CLOCK_BOOTTIME), then never again by itself.
@@ -66,6 +67,15 @@ class Gate(Protocol):
 
     def shut(self) -> None:
         """Shut at once. Raises GateFailed."""
+
+    def end_sessions(self) -> int:
+        """Destroy every TCP socket of PostgreSQL's port, orphans too (G7); how many there were.
+
+        To be called while shut. Raises GateFailed when one could not be ended.
+        """
+
+    def can_end_sessions(self) -> bool:
+        """Whether this kernel can; where it cannot, nobody may come in who would have to go again."""
 
     def intact(self) -> bool:
         """Whether our table stands in the kernel as we wrote it."""
@@ -112,8 +122,14 @@ class Postgres(Protocol):
     def follow(self, upstream: str) -> None:
         """Point a running standby at another node, without a restart."""
 
-    def promote(self, timeout_s: float) -> int:
-        """Promote the running standby, put standby.signal back; returns the new timeline."""
+    def promote(self, timeout_s: float, deadline: float) -> int:
+        """Promote the running standby, put standby.signal back; returns the new timeline.
+
+        Raises LeaseMovedOn when it could not be told before `deadline` (CLOCK_BOOTTIME, N2).
+        """
+
+    def beginning(self) -> Beginning | Unknown:
+        """How the timeline that this primary is on began (N2)."""
 
     def stop(self, timeout_s: float) -> None:
         """Fast shutdown, `kill` after `timeout_s`. Nothing of PostgreSQL is left when it returns."""
@@ -132,8 +148,10 @@ class Postgres(Protocol):
     def clone(self, upstream: str, progress: Progress) -> None:
         """pg_basebackup into a new directory that takes the data directory's place only when whole (N5)."""
 
-    def rewind(self, upstream: str, progress: Progress) -> None:
+    def rewind(self, upstream: str, progress: Progress) -> Mapping[str, object]:
         """pg_rewind against the running primary `upstream`; keeps a copy of the diverged WAL first (N5).
+
+        Returns what is told about the copy: where it is kept, and under `lost` transactions, bytes, tables.
 
         Raises PostgresFailed when it cannot be done (then `clone` is the way).
         """

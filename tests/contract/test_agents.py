@@ -24,6 +24,7 @@ import psycopg
 import pytest
 import yaml
 
+from failover_agent import killpoints
 from failover_agent.adapters.control_client import Control
 from failover_agent.adapters.systemd import looks
 from failover_agent.errors import AgentError
@@ -53,7 +54,7 @@ class World:
     interfaces: dict[str, str]
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, die_at: str = "") -> None:
         node = self.nodes[name]
         log = (self.place / f"{name}.log").open("ab")
         with entered(node.namespace):
@@ -69,7 +70,7 @@ class World:
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+                env={**os.environ, "PYTHONPATH": str(ROOT / "src"), killpoints.VARIABLE: die_at},
             )
 
     def lose_power(self, name: str) -> None:
@@ -197,7 +198,7 @@ def world() -> Iterator[World]:
 
 def test_bootstrap_power_loss_return_and_switchover(world: World) -> None:
     world.start("db1")
-    world.start("db2")
+    world.start("db2", die_at="promoted-before-open")
     until(lambda: world.settled("db1", "db2"))
     until(lambda: world.route() == "db1")
     db1, db2 = world.nodes["db1"], world.nodes["db2"]
@@ -213,7 +214,12 @@ def test_bootstrap_power_loss_return_and_switchover(world: World) -> None:
     until(lambda: world.settled("db1", "db2"))
     assert (world.status("db1")["epoch"], db1.sql("SELECT pg_postmaster_start_time()")) == (epoch, since)
 
+    # The heir's agent dies right after its promotion; the next one goes on with the same lease.
     world.lose_power("db1")
+    until(lambda: world.agents["db2"].poll() is not None)
+    assert world.agents["db2"].returncode == -signal.SIGKILL
+    assert world.route() == "db1"
+    world.start("db2")
     until(lambda: world.status("db2")["holder"] == "db2" and world.route() == "db2")
     until(lambda: _writable(db2))
     db2.sql("INSERT INTO t VALUES (2)")

@@ -1,4 +1,4 @@
-"""The gate in a real kernel: PROTOCOL G1 to G5, each promise with a real connection."""
+"""The gate in a real kernel: PROTOCOL G1 to G7, each promise with a real connection."""
 
 from __future__ import annotations
 
@@ -314,3 +314,50 @@ def test_a_new_process_finds_an_open_gate_intact_and_leaves_it_open(net: Net) ->
 
     assert successor.intact()
     assert echo(net.call()) == b"ping"
+
+
+def test_an_orphans_old_answer_never_leaves_a_gate_that_opens_again(net: Net) -> None:
+    """PROTOCOL G7. Method: an answer is written behind a shut gate and its process dies; then it opens."""
+    with entered(net.node):
+        listener = socket.create_server((NODE, PORT), reuse_port=True)
+    net.gate.open_until(now() + 5)
+    client = net.call()
+    server, _ = listener.accept()
+    net.gate.shut()
+    server.send(b"committed")
+    server.close()
+
+    assert net.gate.end_sessions() == 1
+    net.gate.open_until(now() + 5)
+
+    with pytest.raises(ConnectionResetError):
+        client.recv(100)
+
+
+def test_every_session_is_ended_on_both_families_and_the_listener_stays(net: Net) -> None:
+    net.gate.open_until(now() + 5)
+    clients = [net.call(NODE), net.call(NODE_IPV6), net.call(NODE)]
+    assert [echo(c) for c in clients] == [b"ping"] * 3
+
+    assert net.gate.can_end_sessions()
+    net.gate.shut()
+    assert net.gate.end_sessions() == 3
+    assert net.gate.end_sessions() == 0
+
+    for client in clients:
+        with pytest.raises(ConnectionResetError):
+            client.recv(100)
+    net.gate.open_until(now() + 5)
+    assert echo(net.call()) == b"ping"
+
+
+def test_sockets_of_other_ports_are_left_alone(net: Net) -> None:
+    with entered(net.node):
+        listener = socket.create_server((NODE, PORT + 10))
+    other = net.call(NODE, PORT + 10)
+    answering, _ = listener.accept()
+
+    net.gate.end_sessions()
+
+    assert answering.send(b"still here") == 10
+    assert other.recv(100) == b"still here"

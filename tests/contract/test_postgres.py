@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from failover_agent import killpoints
 from failover_agent.adapters.clock import SystemClock
-from failover_agent.adapters.postgres.interrupted import note_rewind
 from failover_agent.adapters.systemd import looks
 from failover_agent.core.model import Server, ServerState, Unknown
-from failover_agent.errors import DataDirectoryRefused, PostgresFailed, RewindNotBegun
+from failover_agent.core.promotion import Beginning
+from failover_agent.errors import DataDirectoryRefused, LeaseMovedOn, PostgresFailed, RewindNotBegun
 
 from .namespaces import entered
 from .postgres_nodes import Node, newest_bin_dir, two_nodes
@@ -53,6 +54,19 @@ def look(node: Node) -> Server:
 
 def until(fact: Callable[[], bool]) -> None:
     assert any(fact() for _left in looks(SOON_S, 0.05)), "did not come true in time"
+
+
+class Died(BaseException):
+    """The agent came to the point where it was told to die."""
+
+
+def die_in(node: Node, point: str, step: Callable[[], object]) -> None:
+    def die() -> None:
+        raise Died
+
+    killpoints.arm(point, die)
+    with entered(node.namespace), pytest.raises(Died):
+        step()
 
 
 def caught_up(standby: Node, primary: Node) -> bool:
@@ -104,7 +118,14 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     assert (dead.state, dead.clean) == (ServerState.STOPPED, False)
     end = db1.postgres.wal_end()
     assert end == look(db2).received_lsn, "all that the dead primary wrote had been received"
-    assert db2.postgres.promote(10) == 2
+    with pytest.raises(LeaseMovedOn):
+        db2.postgres.promote(10, SystemClock().now() - 0.01)
+    assert look(db2).state is ServerState.STANDBY, "a promotion after its deadline changes nothing"
+    assert db2.postgres.promote(10, SystemClock().now() + 10) == 2
+    began = db2.postgres.beginning()
+    assert isinstance(began, Beginning)
+    assert (began.timeline, began.fork) == (2, look(db2).history[-1].lsn)
+    assert len(began.digest) == 64
     promoted = look(db2)
     assert (promoted.state, promoted.timeline) == (ServerState.PRIMARY, 2)
     assert [fork.timeline for fork in promoted.history] == [1]
@@ -117,15 +138,23 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     db2.sql("INSERT INTO t VALUES (77)")
     db1.unit.kill(5)
     with entered(db1.namespace):
-        db1.postgres.rewind("db2", quiet)
+        told = db1.postgres.rewind("db2", quiet)
     kept = next((db1.plan.data_dir.parent / "diverged").iterdir())
     note = json.loads((kept / "diverged.json").read_text())
     assert note["rewound_against"] == "db2"
     assert note["segments"]
+    lost = note["lost"]
+    assert told["kept"] == str(kept)
+    assert told["lost"] == lost
+    # One transaction with 1000 rows; what PostgreSQL writes for itself are no tables of people.
+    assert lost["tables"] == [{"table": "postgres.public.t", "rows": 1000}]
+    assert lost["transactions"] >= 1
+    assert lost["bytes"] > 1000 * 50
     db1.postgres.start_standby("db2")
     until(lambda: caught_up(db1, db2))
     assert db1.sql("SELECT count(*), max(i) FROM t") == [(1001, 1000)]
     until(lambda: look(db1).timeline == 2)
+    assert db2.postgres.beginning() == began, "the same for ever"
 
     # Switchover: fast stop sends everything; the old primary follows without a rewind.
     db2.sql("INSERT INTO t VALUES (78)")
@@ -135,7 +164,7 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     assert (clean.state, clean.clean) == (ServerState.STOPPED, True)
     assert db2.postgres.wal_end() == look(db1).received_lsn
     begun = SystemClock().now()
-    assert db1.postgres.promote(10) == 3
+    assert db1.postgres.promote(10, SystemClock().now() + 10) == 3
     assert SystemClock().now() - begun < 2
     db2.postgres.start_standby("db1")
     until(lambda: caught_up(db2, db1))
@@ -161,15 +190,20 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
 
     # Clone over an old directory keeps it.
     db2.postgres.stop(10)
-    note_rewind(db2.plan, "db1", "")
+    die_in(db2, "marked-before-overwrite", lambda: db2.postgres.rewind("db1", quiet))
     with pytest.raises(PostgresFailed):
         db2.postgres.start_standby("db1")
     with entered(db2.namespace), pytest.raises(PostgresFailed) as refused:
         db2.postgres.rewind("db1", quiet)
     assert not isinstance(refused.value, RewindNotBegun)
+    die_in(db2, "copied-before-place", lambda: db2.postgres.clone("db1", quiet))
+    assert look(db2).state is ServerState.STOPPED, "the old directory has its place"
+    die_in(db2, "aside-before-place", lambda: db2.postgres.clone("db1", quiet))
+    assert look(db2).state is ServerState.ABSENT, "nothing has its place, the old one is kept"
     with entered(db2.namespace):
         db2.postgres.clone("db1", quiet)
     assert len(list(db2.plan.data_dir.parent.glob("main.kept-*"))) == 1
+    assert not list(db2.plan.data_dir.parent.glob("main.clone-*")), "unfinished copies are gone"
     db2.postgres.start_standby("db1")
     until(lambda: caught_up(db2, db1))
 

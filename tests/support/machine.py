@@ -22,8 +22,9 @@ from failover_agent.core.model import (
     Version,
     WriteOutcome,
 )
+from failover_agent.core.promotion import Beginning
 from failover_agent.core.rejoin import Way, choose_way
-from failover_agent.errors import PostgresFailed, RewindNotBegun
+from failover_agent.errors import GateFailed, LeaseMovedOn, PostgresFailed, RewindNotBegun
 from failover_agent.ports import Progress
 
 if TYPE_CHECKING:
@@ -56,14 +57,30 @@ class Opening:
 
     begin: float
     end: float
+    writes: bool = False  # PostgreSQL was primary behind it
 
 
 class KernelGate:
-    """Shuts by itself at the deadline, whatever the agent does. Keeps every opening."""
+    """Shuts by itself at the deadline, whatever the agent does. Keeps every opening.
+
+    `sessions` are connections that clients made while it was open; they outlive its shutting.
+    """
 
     def __init__(self, clock: HandClock) -> None:
         self._clock = clock
         self.openings: list[Opening] = []
+        self.sessions = 0
+        self.cannot_end_sessions = False
+
+    def end_sessions(self) -> int:
+        assert not self.is_open(), "what is ended would come back at once"
+        if self.sessions and self.cannot_end_sessions:
+            raise GateFailed("this kernel cannot", hint="It is a test.")
+        ended, self.sessions = self.sessions, 0
+        return ended
+
+    def can_end_sessions(self) -> bool:
+        return not self.cannot_end_sessions
 
     def open_until(self, deadline: float) -> None:
         now = self._clock.now()
@@ -145,6 +162,7 @@ class Disk:
     timeline: int = 1
     end: int = 1000
     history: tuple[Fork, ...] = ()
+    began: str = ""  # the first record of its timeline
 
 
 @dataclass(slots=True)
@@ -197,8 +215,13 @@ class MemoryPostgres:
         self.starts.append(f"follow {upstream}")
         self.upstream, self.streaming = upstream, False
 
-    def promote(self, timeout_s: float) -> int:
+    def promote(self, timeout_s: float, deadline: float) -> int:
+        if self.world.clock.now() >= deadline:
+            raise LeaseMovedOn("too late", hint="It is a test.")
         assert self.state is ServerState.STANDBY, "only a standby is promoted"
+        gate = self.world.nodes[self.name].gate
+        if gate.is_open() or gate.sessions:
+            self.world.promoted_with_readers.append(self.name)
         if self.refuse_promotion:
             raise PostgresFailed("it is not promoted", hint="It is a test.")
         self.starts.append("promote")
@@ -206,18 +229,25 @@ class MemoryPostgres:
         highest = self.world.highest_timeline(d.system) if self.world.unique_timelines else d.timeline
         d.history = (*d.history, Fork(d.timeline, d.end))
         d.timeline = highest + 1
+        d.began = f"end of recovery on {self.name} at {self.world.clock.now()}"
         self.state, self.upstream, self.streaming = ServerState.PRIMARY, "", False
         return d.timeline
+
+    def beginning(self) -> Beginning | Unknown:
+        fork = self.disk.history[-1].lsn if self.disk.history else 0
+        return Beginning(self.disk.timeline, fork, self.disk.began)
 
     def stop(self, timeout_s: float) -> None:
         if self.state in (ServerState.PRIMARY, ServerState.STANDBY):
             self._note_open_gate()
+            if self.world.nodes[self.name].addresses.here:
+                self.world.stopped_with_address.append(self.name)
             self.starts.append("stop")
             self.world.replicate()  # walsenders flush before a fast shutdown ends
             self.state, self.streaming = ServerState.STOPPED, False
 
     def _note_open_gate(self) -> None:
-        if self.world.nodes[self.name].gate.is_open():
+        if self.state is ServerState.PRIMARY and self.world.nodes[self.name].gate.is_open():
             self.world.stopped_with_open_gate.append(self.name)
 
     def kill(self) -> None:
@@ -245,7 +275,7 @@ class MemoryPostgres:
         self.disk = replace(source.disk)
         self.state = ServerState.STOPPED
 
-    def rewind(self, upstream: str, progress: Progress) -> None:
+    def rewind(self, upstream: str, progress: Progress) -> Mapping[str, object]:
         source = self.world.postgres(upstream)
         self.starts.append(f"rewind {upstream}")
         if self.rewinds_to_refuse:
@@ -254,6 +284,7 @@ class MemoryPostgres:
         if self.refuse_rewind or source.state is not ServerState.PRIMARY:
             raise PostgresFailed(f"cannot rewind against {upstream}", hint="It is a test.")
         self.disk = replace(source.disk)
+        return {}
 
     def on_death(self, died: Callable[[], None]) -> None:
         self.world.deaths[self.name] = died
@@ -297,10 +328,12 @@ class NodeStore:
         return Unknown("answer lost") if self.name in self.world.lost_answers else outcome
 
     def note(self, key: str, value: Mapping[str, str]) -> Unknown | None:
-        return None
+        if self.name in self.world.no_api or self.name in self.world.no_notes:
+            return Unknown("cut")
+        return self.world.store.note(key, value)
 
     def notes(self, prefix: str) -> Mapping[str, Mapping[str, str]] | Unknown:
-        return {}
+        return Unknown("cut") if self.name in self.world.no_api else self.world.store.notes(prefix)
 
 
 @dataclass(slots=True)
@@ -314,6 +347,9 @@ class NodeRoutes:
     def point(self, table_id: str, vip: str, interface_id: str) -> Unknown | None:
         if self.name in self.world.no_api:
             return Unknown("cut")
+        if self.name in self.world.late_routes:
+            self.world.on_their_way.append((table_id, interface_id))
+            return Unknown("no answer")
         self.world.tables[table_id] = interface_id
         return None
 

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from failover_agent import killpoints
 from failover_agent.adapters.memory import MemoryLeaseStore
 from failover_agent.core.model import Endpoint, LeaseItem, Member, ServerState, Timings
 from failover_agent.core.timings import PROFILES
@@ -34,7 +35,12 @@ from tests.support.machine import (
 
 VIP = "172.16.52.1"
 TICK_S = 0.01  # events closer together than this may happen in any order
+BACK_AFTER_S = 1.0  # from a death at a kill point to the next life
 WRITE_BYTES = 10  # of WAL that clients write per step while a primary's gate is open
+
+
+class Died(BaseException):
+    """An agent came to the point where it was told to die."""
 
 
 @dataclass
@@ -70,12 +76,20 @@ class World:
         self.tables = {"rtb-a": "", "rtb-b": ""}
         self.no_api: set[str] = set()
         self.lost_answers: set[str] = set()
+        self.late_routes: set[str] = set()  # whose changes of routes take effect when `land_routes` says
+        self.on_their_way: list[tuple[str, str]] = []
+        self.died: list[str] = []
+        self._back_at: dict[str, float] = {}
+        self._dies_with_host = False
+        self.no_notes: set[str] = set()  # whose side notes do not reach the store
         self.deaths: dict[str, Callable[[], None]] = {}
         self.events: list[tuple[float, str, str, dict[str, object]]] = []
         self.unique_timelines = True
         self.clients_write = True
         self.lagging: set[str] = set()
         self.stopped_with_open_gate: list[str] = []
+        self.promoted_with_readers: list[str] = []
+        self.stopped_with_address: list[str] = []
         self._tokens = itertools.count(1)
         self._members = {n: Member(n, f"10.0.0.{i}", f"az-{i}", f"i-{n}") for i, n in enumerate(names, 1)}
         self.nodes: dict[str, Node] = {}
@@ -154,13 +168,27 @@ class World:
 
     def _write(self) -> None:
         for node in self.nodes.values():
+            if node.up and not node.frozen and self.answers(node.name):
+                node.gate.sessions += 1
+            self._note_opening(node)
             if self.clients_write and node.up and not node.frozen and self.acknowledges(node.name):
                 node.postgres.disk.end += WRITE_BYTES
         self.replicate()
 
     def acknowledges(self, name: str) -> bool:
+        return self.answers(name) and self.nodes[name].postgres.state is ServerState.PRIMARY
+
+    def reads(self, name: str) -> bool:
+        return self.answers(name) and self.nodes[name].postgres.state is ServerState.STANDBY
+
+    def answers(self, name: str) -> bool:
         node = self.nodes[name]
-        return node.up and node.postgres.state is ServerState.PRIMARY and node.gate.is_open()
+        running = node.postgres.state in (ServerState.PRIMARY, ServerState.STANDBY)
+        return node.up and running and node.gate.is_open()
+
+    def _note_opening(self, node: Node) -> None:
+        if node.gate.is_open() and node.postgres.state is ServerState.PRIMARY:
+            node.gate.openings[-1].writes = True
 
     # Time
 
@@ -181,6 +209,7 @@ class World:
 
     def _step(self, end: float) -> float | None:
         """Run what is due; the next moment, or None when nothing is left before `end`."""
+        self._bring_back()
         moments = [end]
         for node in self.nodes.values():
             if node.runs:
@@ -201,7 +230,11 @@ class World:
         for part, (work, waker, pause_s) in parts.items():
             if waker.is_set() or clock.time >= node.due.get(part, 0.0):
                 waker.clear()
-                work()
+                try:
+                    work()
+                except Died:
+                    self._died(node)
+                    return []
                 node.due[part] = clock.time + max(pause_s(), TICK_S / 10)
         return [clock.time if w.is_set() else node.due[p] for p, (_, w, _) in parts.items()]
 
@@ -211,6 +244,7 @@ class World:
         node = self.nodes[name]
         node.up = False
         node.gate.shut()
+        node.gate.sessions = 0
         node.addresses.here.clear()
         node.postgres.state, node.postgres.streaming = ServerState.STOPPED, False
 
@@ -243,6 +277,36 @@ class World:
         postgres.state, postgres.streaming = ServerState.STOPPED, False
         self.deaths[name]()
 
+    def land_routes(self) -> None:
+        """The API carries out what it was asked long ago."""
+        self.tables.update(self.on_their_way)
+        self.on_their_way.clear()
+
+    def die_at(self, point: str, *, with_host: bool) -> None:
+        """The first agent (or its whole host) to pass `point` dies there, and is back after a moment."""
+
+        def die() -> None:
+            raise Died
+
+        self._dies_with_host = with_host
+        killpoints.arm(point, die)
+
+    def _died(self, node: Node) -> None:
+        self.died.append(node.name)
+        if self._dies_with_host:
+            self.power_off(node.name)
+        else:
+            node.agent_stopped = True
+        self._back_at[node.name] = self.clock.time + BACK_AFTER_S
+
+    def _bring_back(self) -> None:
+        for name in [n for n, at in self._back_at.items() if self.clock.time >= at]:
+            del self._back_at[name]
+            if self._dies_with_host:
+                self.power_on(name)
+            else:
+                self.start_agent(name)
+
     # What a test asks
 
     def bring_up(self) -> str:
@@ -267,9 +331,9 @@ class World:
         return [str(v["rule"]) for _, n, e, v in self.events if n == name and e == "decision"]
 
     def overlapping_gates(self) -> list[tuple[str, str]]:
-        """Pairs of nodes whose gates were open at the same instant. Empty means safe."""
+        """Pairs of primaries whose gates were open at the same instant. Empty means safe."""
         openings: list[tuple[str, Opening]] = [
-            (n.name, o) for n in self.nodes.values() for o in n.gate.openings
+            (n.name, o) for n in self.nodes.values() for o in n.gate.openings if o.writes
         ]
         return [
             (a, b)

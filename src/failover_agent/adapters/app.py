@@ -104,10 +104,11 @@ class App:
         report = self._agent.report()
         server = report.server
         state = server.state if isinstance(server, Server) else None
-        fine = state is wanted and (report.serving if wanted is ServerState.PRIMARY else True)
+        fine = state is wanted and (report.serving if wanted is ServerState.PRIMARY else report.reads_open)
         return (200 if fine else 503), {
             "role": state.value if state else "unknown",
             "serving": report.serving,
+            "reads_open": report.reads_open,
         }
 
     def _health(self) -> tuple[int, object]:

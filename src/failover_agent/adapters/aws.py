@@ -10,6 +10,8 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from failover_agent.adapters.aws_clock import SERVER_CLOCK
+
 # The metadata service hands out new credentials at least five minutes before the old ones end, botocore
 # asks from fifteen minutes before: a look every half minute is always ahead.
 REFRESH_EVERY_S = 30.0
@@ -55,7 +57,7 @@ class CredentialsAhead(botocore.credentials.Credentials):
             found = self._source().get_credentials()
             if found is not None:
                 self._frozen = found.get_frozen_credentials()
-        except BotoCoreError:
+        except (BotoCoreError, RuntimeError):  # the latter: expired, says a clock that may be wrong
             return  # the old ones serve as long as they last; a call that needs better says so itself
 
     def _source(self) -> botocore.session.Session:
@@ -86,7 +88,7 @@ def client(
     """A thread-safe client with one attempt per call and sockets that are kept alive."""
     session = botocore.session.get_session()
     session.register_component("credential_provider", _Ahead(credentials))
-    return session.create_client(
+    made = session.create_client(
         service,
         region_name=region,
         endpoint_url=endpoint_url or None,
@@ -100,6 +102,8 @@ def client(
             account_id_endpoint_mode="disabled",
         ),
     )
+    SERVER_CLOCK.serve(made)
+    return made
 
 
 def why(error: Exception, *, about: str) -> str:

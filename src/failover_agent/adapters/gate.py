@@ -1,4 +1,4 @@
-"""The kernel's say over who may talk to PostgreSQL (PROTOCOL G1 to G5).
+"""The kernel's say over who may talk to PostgreSQL (PROTOCOL G1 to G7).
 
 Invariant: at no instant does the table let a packet pass after the latest `deadline` given, even if
 this process is stopped between any two lines: the element's timeout counts from when the kernel took
@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Callable
 
-from failover_agent.adapters import programs
+from failover_agent.adapters import programs, sockets
 from failover_agent.adapters.gate_kernel import GateKernel, GateWatch
 from failover_agent.adapters.gate_table import OPEN_SET, PASSING_CHAIN, TABLE, GatePlan, table_text
 from failover_agent.errors import GateFailed
@@ -37,6 +37,7 @@ class NftGate:
         self._as_written: str | None = None  # the table in nft's own spelling
         self._looked_at = -LOOK_AGAIN_AFTER_S
         self._whole = False
+        self._destroys: bool | None = None  # a property of the kernel: asked once
 
     def open_until(self, deadline: float) -> None:
         with self._lock:
@@ -76,6 +77,25 @@ class NftGate:
             except OSError:
                 # The table may be gone: then everything is open, and putting it back shut is the cure.
                 self.restore()
+
+    def end_sessions(self) -> int:
+        try:
+            return sockets.destroy(self._plan.port)
+        except sockets.NotDestroyable as error:
+            raise GateFailed(
+                f"sessions on port {self._plan.port} cannot be ended, the gate stays shut: {error.strerror}",
+                hint="Use a kernel with CONFIG_INET_DIAG_DESTROY=y (Debian's and Amazon's have it).",
+            ) from error
+        except OSError as error:
+            raise GateFailed(
+                f"sessions on port {self._plan.port} could not be ended: {error}",
+                hint="The agent needs CAP_NET_ADMIN and AF_NETLINK.",
+            ) from error
+
+    def can_end_sessions(self) -> bool:
+        if self._destroys is None:
+            self._destroys = sockets.can_destroy()
+        return self._destroys
 
     def intact(self) -> bool:
         """Whether the table stands as written.

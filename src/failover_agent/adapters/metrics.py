@@ -31,6 +31,11 @@ class _Collector:
         gauges: list[tuple[str, str, float]] = [
             ("primacy_lease_held", "1 when this node holds the lease", report.holds_lease),
             ("primacy_serving", "1 when it is primary and its gate is open", report.serving),
+            (
+                "primacy_reads_open",
+                "1 when it is a standby and its gate is open to readers",
+                report.reads_open,
+            ),
             ("primacy_epoch", "The highest epoch it has seen", report.epoch),
             ("primacy_reaches_ec2", "1 when it can reach the EC2 API", report.reaches_ec2),
             ("primacy_postgres_answers", "1 when PostgreSQL's state is known", isinstance(server, Server)),

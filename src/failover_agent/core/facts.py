@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from failover_agent.core.election import Candidate, Verdict, elect, unfit
 from failover_agent.core.model import LeaseSeen, NodeReport, Server, ServerState, Unknown
+from failover_agent.core.promotion import Standing
 from failover_agent.core.rejoin import Way, choose_way
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import free_since, is_expired, is_free
@@ -206,7 +207,8 @@ def _last_holder(s: Snapshot) -> str:
 
 
 def _myself(s: Snapshot) -> Candidate:
-    return Candidate(s.me.name, s.me.az, s.server, s.priority, s.nofailover, s.reaches_ec2)
+    nofailover = s.nofailover or my_promotion_was_abandoned(s)
+    return Candidate(s.me.name, s.me.az, s.server, s.priority, nofailover, s.reaches_ec2)
 
 
 def _candidate(r: NodeReport) -> Candidate:
@@ -248,6 +250,14 @@ def i_do_not_stream(s: Snapshot) -> bool:
 
 def a_rewind_was_interrupted(s: Snapshot) -> bool:
     return s.half_rewound
+
+
+def my_promotion_was_abandoned(s: Snapshot) -> bool:
+    return s.standing is Standing.ABANDONED
+
+
+def my_promotion_is_unjudged(s: Snapshot) -> bool:
+    return s.standing is Standing.UNJUDGED
 
 
 def a_switchover_was_ordered(s: Snapshot) -> bool:

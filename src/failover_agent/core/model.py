@@ -150,6 +150,7 @@ class NodeReport:
     version: str = ""
     serving: bool = False  # primary, and its gate is open to clients
     interface_id: str = ""  # where a route must point to reach it
+    reads_open: bool = False  # a standby whose gate is open to readers (G6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,6 +269,23 @@ RULES = (
         because="a rewind did not end here; waiting for a primary to clone from",
     ),
     Rule(
+        "clone-abandoned",
+        when=(f.my_promotion_was_abandoned, f.another_node_serves),
+        then=lambda s: (Clone(_holder(s), over_existing=True),),
+        because="I was promoted once and the cluster's history went on without it: WAL that looks alike"
+        " is not the same; the data directory is set aside and cloned anew",
+    ),
+    Rule(
+        "abandoned",
+        when=(f.my_promotion_was_abandoned,),
+        because="my own promotion is not in the cluster's history; waiting for a primary to clone from",
+    ),
+    Rule(
+        "unjudged",
+        when=(f.my_promotion_is_unjudged, f.another_node_serves),
+        because="I was promoted once; waiting until the history says whether the cluster went on from there",
+    ),
+    Rule(
         "clone",
         when=(f.i_have_no_data, f.another_node_serves),
         then=lambda s: (Clone(_holder(s), over_existing=False),),

@@ -16,6 +16,7 @@ from failover_agent.core.model import (
     Timings,
     Unknown,
 )
+from failover_agent.core.promotion import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,14 @@ class Snapshot:
     unstreamed_s: float = 0.0  # for how long a running standby has not streamed
     claiming: bool = False  # a claim was sent and its fate is not known yet
     serving_epoch: int = 0  # the gate is kept open for this epoch; 0: shut
+    reading_epoch: int = 0  # the gate is kept open for a standby's readers in this epoch; 0: not
     vips_bound: bool = False  # some virtual address is on this node
     job: str = ""  # the long job that runs
     resting: bool = False  # a job failed a moment ago
     failed_starts: int = 0  # starts or promotions, in a row
     bootstrap_token: bool = False
     half_rewound: bool = False  # a rewind began and did not end (N5)
+    standing: Standing = Standing.IN_LINE  # of this node's own last promotion (N2)
     order: SwitchoverOrder | None = None
     nofailover: bool = False
     priority: int = 0

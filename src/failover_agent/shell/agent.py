@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from failover_agent.core.model import NodeReport, Server, ServerState, Unknown
+from failover_agent.core.promotion import Standing
 from failover_agent.errors import AgentError
 from failover_agent.shell.body import Body, Ports, Settings, make_body
 from failover_agent.shell.journal import Journal
@@ -55,6 +56,7 @@ class Agent:
     def begin(self) -> None:
         """Take up what an earlier life left, and listen for what must not wait for a round."""
         self.keeper.adopt()
+        self.body.readers.adopt()
         self.body.ports.gate.watch(self.keeper.disturbed)
         self.body.ports.postgres.on_death(self.wake)
 
@@ -136,12 +138,16 @@ class Agent:
             holds_lease=self.keeper.mine() is not None,
             doing=self.body.jobs.doing(),
             reaches_ec2=self.router.reaches_ec2(),
-            nofailover=settings.nofailover or self.body.jobs.stands_back(),
+            nofailover=settings.nofailover or self.body.jobs.stands_back() or self._is_abandoned(),
             priority=settings.priority,
             version=settings.version,
             serving=is_primary and self.keeper.holds(self.keeper.serving_epoch()),
             interface_id=settings.interface_id,
+            reads_open=self.keeper.gate.reads_open(self.body.ports.clock.now()),
         )
+
+    def _is_abandoned(self) -> bool:
+        return self.observer.standing is Standing.ABANDONED
 
     def cluster(self) -> dict[str, object]:
         """What `failoverctl status --json` prints."""

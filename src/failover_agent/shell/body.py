@@ -25,6 +25,8 @@ from failover_agent.shell.journal import Journal
 from failover_agent.shell.keeper import Keeper
 from failover_agent.shell.lease_memory import Identity
 from failover_agent.shell.orders import Orders
+from failover_agent.shell.promotions import Promotions
+from failover_agent.shell.readers import Readers
 from failover_agent.shell.threads import Workers
 
 HALF_REWOUND = "rewinding"  # key of the note that stands in state_dir while a rewind is under way
@@ -73,6 +75,8 @@ class Body:
     jobs: Jobs
     waker: threading.Event  # set: the loop's next round begins at once
     routes_waker: threading.Event
+    readers: Readers
+    promotions: Promotions
     orders: Orders = field(default_factory=Orders)
 
     @property
@@ -131,4 +135,9 @@ def make_body(
         changed=waker.set,
     )
     jobs = Jobs(workers, ports.clock, journal, ended=waker.set)
-    return Body(ports, settings, workers, journal, keeper, jobs, waker, threading.Event())
+    readers = Readers(keeper.gate, ports.run_notes, settings.boot_id, journal)
+    promotions = Promotions(
+        settings.me.name, ports.store, ports.state_notes, ports.postgres, ports.clock, journal
+    )
+    routes_waker = threading.Event()
+    return Body(ports, settings, workers, journal, keeper, jobs, waker, routes_waker, readers, promotions)

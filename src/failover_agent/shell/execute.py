@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from failover_agent.core import snapshot as s
 from failover_agent.core.model import Unknown
 from failover_agent.errors import AgentError, PeerRefused, PostgresFailed, RewindNotBegun
+from failover_agent.killpoints import at
 from failover_agent.ports import Progress
 from failover_agent.shell.body import HALF_REWOUND, Body
 from failover_agent.shell.handover import recover_primary, switch_over
@@ -62,24 +64,38 @@ class Executor:
         self._body.keeper.release(action.offered_to)
 
     def _take_over(self, action: s.TakeOver) -> None:
-        """Bind, promote, open, route: in this order, and only while the lease is ours."""
+        """Bind, end every session, promote, open, route: in this order, while the lease is ours (G6)."""
         body = self._body
+        at("claimed-before-bind")
         body.bind_vips()
-        if not body.keeper.holds(action.epoch):
+        mine = body.keeper.mine()
+        if mine is None or mine.epoch != action.epoch:
             return
+        timeline = self._observer.timeline()
         self._observer.expect_primary()
         try:
-            body.ports.postgres.promote(PROMOTE_S)
-        except AgentError:
+            body.keeper.prepare(action.epoch)
+            at("shut-before-intent")
+            body.promotions.intend(action.epoch, timeline)
+            at("intended-before-promote")
+            body.ports.postgres.promote(PROMOTE_S, mine.valid_until)
+        except AgentError as error:
             body.jobs.failed_starts += 1
+            if isinstance(error, PostgresFailed):
+                body.unbind_vips()
+                body.ports.postgres.stop(FENCE_STOP_S)  # what was told and not seen must not come true later
             raise
         body.jobs.failed_starts = 0
         body.journal.phase("promoted", action.epoch)
+        at("promoted-before-open")
         self._open(action.epoch)
-        body.workers.start("checkpoint", self._checkpoint)  # beside: others may rewind against us sooner
+        at("opened-before-record")
+        body.workers.start("after-promotion", lambda: self._after_promotion(action.epoch))
 
-    def _checkpoint(self) -> None:
+    def _after_promotion(self, epoch: int) -> None:
+        """Beside the rounds: the history, then a checkpoint, so that others may rewind against us sooner."""
         try:
+            self._body.promotions.record(epoch)
             self._body.ports.postgres.checkpoint()
         except AgentError as error:
             self._body.journal.trouble("the checkpoint after the promotion", error)
@@ -87,6 +103,7 @@ class Executor:
     def _serve(self, action: s.Serve) -> None:
         self._body.bind_vips()
         self._open(action.epoch)
+        self._body.promotions.record(action.epoch)
         self._body.ports.bootstrap_token.spend()
 
     def _open(self, epoch: int) -> None:
@@ -105,7 +122,9 @@ class Executor:
         body = self._body
 
         def init(progress: Progress) -> None:
+            at("claimed-before-init")
             body.ports.postgres.init(progress)
+            at("initialised-before-note")
             body.keeper.was_primary()  # fresh data: it starts as primary without a promotion
 
         body.jobs.start("initdb", init)
@@ -115,8 +134,10 @@ class Executor:
 
         def start(_: Progress) -> None:
             try:
+                body.promotions.forget_what_never_came(body.ports.postgres.observe())
                 body.ports.postgres.start_standby(action.upstream)
-                body.jobs.failed_starts = 0
+                if action.upstream:  # else it is to be promoted, and only that shall end the count
+                    body.jobs.failed_starts = 0
             except AgentError:
                 body.jobs.failed_starts += 1
                 raise
@@ -128,10 +149,15 @@ class Executor:
 
         def rewind(progress: Progress) -> None:
             self._get_slot(action.upstream)
+            at("granted-before-stop")
             postgres.stop(FENCE_STOP_S)
             body.ports.state_notes.save(HALF_REWOUND, {"upstream": action.upstream})
+            at("noted-before-rewind")
             self._rewind_or_note(action.upstream, progress)
+            at("rewound-before-notes")
+            body.promotions.forget()
             body.ports.state_notes.forget(HALF_REWOUND)
+            at("rewound-before-start")
             postgres.start_standby(action.upstream)
 
         body.jobs.start("rewind", rewind)
@@ -139,8 +165,9 @@ class Executor:
     def _rewind_or_note(self, upstream: str, progress: Progress) -> None:
         """A failure leaves the note, and a clone follows; except while nothing was changed yet."""
         try:
-            self._body.ports.postgres.rewind(upstream, progress)
+            kept = self._body.ports.postgres.rewind(upstream, progress)
             self._refused_rewinds = 0
+            self._body.journal.event("diverged-kept", at=kept.get("kept"), lost=json.dumps(kept.get("lost")))
         except RewindNotBegun:
             self._refused_rewinds += 1
             if self._refused_rewinds < CLONE_AFTER_REFUSALS:
@@ -156,8 +183,12 @@ class Executor:
             if action.over_existing:
                 self._get_slot(action.upstream)
                 postgres.stop(FENCE_STOP_S)
+            at("granted-before-copy")
             postgres.clone(action.upstream, progress)
+            at("cloned-before-notes")
+            body.promotions.forget()
             body.ports.state_notes.forget(HALF_REWOUND)
+            at("cloned-before-start")
             postgres.start_standby(action.upstream)
 
         body.jobs.start("clone", clone)

@@ -1,16 +1,29 @@
-"""The gate as the keeper drives it: open for one epoch, until a deadline, or shut (G4, G5)."""
+"""The gate as the keeper drives it: open for one epoch and role, until a deadline, or shut (G4 to G7).
+
+Invariant (G6, G7): the gate opens in an epoch and role only when, since it was last shut, every socket
+of PostgreSQL's port was destroyed. So no session of a reader lives on into a primary, and no orphan of
+an earlier role sends an old acknowledgement.
+"""
 
 from __future__ import annotations
 
 import threading
+from enum import Enum
 
 from failover_agent.errors import GateFailed
 from failover_agent.ports import Gate
 from failover_agent.shell.journal import Journal
 
 
+class As(Enum):
+    """What PostgreSQL is while the gate is open."""
+
+    PRIMARY = "primary"
+    STANDBY = "standby"
+
+
 class Gatekeeper:
-    """Knows which epoch the gate serves and which deadline the kernel took last.
+    """Knows whom the gate serves and which deadline the kernel took last.
 
     `lock` also guards what the keeper believes about the lease, so that no opening can come
     after a loss; it is held for the milliseconds of a call to the kernel, never for the store.
@@ -18,19 +31,60 @@ class Gatekeeper:
 
     def __init__(self, gate: Gate, journal: Journal) -> None:
         self.lock = threading.RLock()
-        self.serving_epoch = 0  # 0: shut
+        self.serving_epoch = 0  # as primary; 0: not
+        self.reading_epoch = 0  # as standby, for readers; 0: not
         self._gate = gate
         self._journal = journal
         self._ends = 0.0
         self._behind = False  # the kernel does not show what it last took from us
+        self._cleared: tuple[As, int] | None = None  # for whom no other's socket is left
+
+    def clear(self, epoch: int, role: As = As.PRIMARY) -> None:
+        """Shut, and end every session, unless that was done for this epoch and role. Raises GateFailed."""
+        with self.lock:
+            if self._cleared == (role, epoch):
+                return
+            self.serving_epoch = self.reading_epoch = 0
+            self._gate.shut()  # first: what is destroyed must not come back
+            ended = self._gate.end_sessions()
+            self._cleared = (role, epoch)
+            if ended:
+                self._journal.event("sessions-ended", count=ended, before=role.value, epoch=epoch)
+
+    def resume(self, epoch: int, role: As) -> None:
+        """An earlier life of this agent cleared for this very epoch and role: its sessions live on."""
+        self._cleared = (role, epoch)
 
     def serve(self, epoch: int, until: float) -> None:
-        """Open for `epoch`. Raises GateFailed, and then it does not serve."""
+        """Open for `epoch` as primary. Raises GateFailed, and then it does not serve."""
         with self.lock:
             if self.serving_epoch == epoch:
                 return
+            self.clear(epoch)
             self._open(until)
             self.serving_epoch = epoch
+
+    def read(self, epoch: int, until: float) -> None:
+        """Open for readers of a standby that follows `epoch`, or move the deadline. Raises GateFailed."""
+        with self.lock:
+            if self.serving_epoch:
+                return  # ours as primary: the keeper's round drives it
+            if self.reading_epoch == epoch and self._ends == until and not self._behind:
+                return
+            self.clear(epoch, As.STANDBY)
+            self._open(until)
+            self.reading_epoch = epoch
+
+    def can_end_sessions(self) -> bool:
+        return self._gate.can_end_sessions()
+
+    def end_reads(self) -> None:
+        with self.lock:
+            if self.reading_epoch:
+                self.shut()
+
+    def reads_open(self, now: float) -> bool:
+        return self.reading_epoch != 0 and not self._behind and now < self._ends
 
     def follow(self, epoch: int, until: float) -> None:
         """Bring the deadline to `until` if we serve `epoch`; a failure is tried again at the next call."""
@@ -54,7 +108,8 @@ class Gatekeeper:
 
     def shut(self) -> None:
         with self.lock:
-            self.serving_epoch = 0
+            self.serving_epoch = self.reading_epoch = 0
+            self._cleared = None
             try:
                 self._gate.shut()
                 self._journal.fine("shutting the gate")
@@ -66,6 +121,8 @@ class Gatekeeper:
         with self.lock:
             self._journal.event("gate-disturbed", action="put back, shut")
             self._behind = True
+            if not self.serving_epoch:
+                self._cleared = None  # whoever came in meanwhile is no session of the role to come
             try:
                 self._gate.restore()
                 self._journal.fine("restoring the gate")

@@ -15,6 +15,7 @@ from failover_agent.core.lsn import show
 from failover_agent.core.model import LeaseItem, NodeReport, Server, ServerState, Unknown
 from failover_agent.core.snapshot import SwitchoverOrder
 from failover_agent.errors import AgentError, PeerRefused, PostgresFailed
+from failover_agent.killpoints import at
 from failover_agent.shell.body import Body
 from failover_agent.shell.orders import HandedOver
 
@@ -43,8 +44,8 @@ def _hand_over(body: Body, target: str) -> HandedOver:
     since = body.ports.clock.now()
     body.journal.phase("detected", mine.epoch)
     body.keeper.shut()
+    body.unbind_vips()  # before anything else: no answer leaves under it any more (G8)
     body.ports.postgres.stop(STOP_S)
-    body.unbind_vips()
     end = body.ports.postgres.wal_end()
     if isinstance(end, Unknown) or not _wait_for(body, [target], end, CATCH_UP_S):
         raise PostgresFailed(  # the next round finds a stopped primary and starts it in place
@@ -175,6 +176,7 @@ def start_primary(body: Body) -> None:
         return  # lost meanwhile: the next round decides anew
     try:
         body.ports.postgres.start_primary()
+        at("recovered-before-publish")
         body.jobs.failed_starts = 0
     except AgentError:
         body.jobs.failed_starts += 1

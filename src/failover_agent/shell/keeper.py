@@ -32,7 +32,7 @@ from failover_agent.core.snapshot import Mine
 from failover_agent.core.suspicion import valid_until
 from failover_agent.errors import AgentError
 from failover_agent.ports import Clock, Gate, LeaseStore, Notebook
-from failover_agent.shell.gatekeeper import Gatekeeper
+from failover_agent.shell.gatekeeper import As, Gatekeeper
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.lease_memory import Identity, LeaseMemory, Pending
 
@@ -88,6 +88,10 @@ class Keeper:
 
     def serving_epoch(self) -> int:
         return self._gate.serving_epoch
+
+    @property
+    def gate(self) -> Gatekeeper:
+        return self._gate
 
     def know(self, server: Server) -> None:
         """What the next renewal says about this node's PostgreSQL."""
@@ -279,6 +283,10 @@ class Keeper:
             if mine is not None and mine.epoch == epoch:
                 self._gate.serve(epoch, mine.valid_until)
 
+    def prepare(self, epoch: int) -> None:
+        """Before PostgreSQL changes its role: gate shut, no session left (G6, G7). Raises GateFailed."""
+        self._gate.clear(epoch)
+
     def shut(self) -> None:
         """Shut the gate now, whatever else goes on."""
         self._gate.shut()
@@ -302,11 +310,15 @@ class Keeper:
     # From one life of the agent to the next
 
     def was_primary(self) -> None:
-        """Note that this node was seen as primary in this epoch: it may restart in place."""
+        """Note that this node was seen as primary in this epoch: it may restart in place.
+
+        Noted only after the sessions of any earlier role were ended: a next life need not (G7).
+        """
         if self._mine is None or self._mine.was_primary:
             return
         with self._writing, self._gate.lock:
             if self._mine is not None:
+                self._gate.clear(self._mine.epoch)
                 self._mine = replace(self._mine, was_primary=True)
                 self._memory.save(self._mine, self._pending)
 
@@ -328,6 +340,8 @@ class Keeper:
                 self._ask_to_go_on(mine, pending)
         if self._mine is not None:
             self._journal.event("lease-adopted", epoch=self._mine.epoch)
+            if self._mine.was_primary:
+                self._gate.resume(self._mine.epoch, As.PRIMARY)
         return self._mine is not None
 
     def _go_on(self, mine: Mine, pending: Pending | None) -> None:

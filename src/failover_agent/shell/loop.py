@@ -35,6 +35,7 @@ class Loop:
         decision = decide(seen)
         self.rule = decision.rule
         self._body.journal.decision(decision, self._observer.last_epoch)
+        self._body.readers.round(seen)
         for action in decision.actions:
             try:
                 self._executor.do(action)

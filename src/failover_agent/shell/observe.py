@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from failover_agent.core.model import Heard, LeaseItem, LeaseSeen, Server, ServerState, Unknown
+from failover_agent.core.promotion import Standing
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import expires_at, is_suspected
 from failover_agent.shell.body import HALF_REWOUND, Body
@@ -21,6 +22,7 @@ class Observer:
         self._wal_end = 0  # of the stopped server, 0: not read
         self._ignore_before = 0.0  # reports heard earlier were believed by who slept since
         self.reaches_ec2 = False
+        self.standing = Standing.IN_LINE
         self.last_epoch = 0
         self.holder_name = ""
 
@@ -55,17 +57,29 @@ class Observer:
             unstreamed_s=now - self._unstreamed_since if self._unstreamed_since is not None else 0.0,
             claiming=body.keeper.claiming(),
             serving_epoch=body.keeper.serving_epoch(),
+            reading_epoch=body.keeper.gate.reading_epoch,
             vips_bound=bound,
             job=body.jobs.doing(),
             resting=body.jobs.resting(),
             failed_starts=body.jobs.failed_starts,
             bootstrap_token=ports.bootstrap_token.present(),
             half_rewound=ports.state_notes.load(HALF_REWOUND) is not None,
+            standing=self._standing(server, lease),
             order=body.orders.open(),
             nofailover=settings.nofailover or body.jobs.stands_back(),
             priority=settings.priority,
             reaches_ec2=self.reaches_ec2,
         )
+
+    def _standing(self, server: Server | Unknown, lease: LeaseSeen | Unknown | None) -> Standing:
+        if self._body.keeper.mine() is not None:
+            return Standing.IN_LINE  # the line goes where its holder goes
+        self.standing = self._body.promotions.judge(server, lease)
+        return self.standing
+
+    def timeline(self) -> int:
+        """Of this node's PostgreSQL when it last answered."""
+        return self._server_before.timeline if self._server_before else 0
 
     def _server(self) -> Server | Unknown:
         server = self._with_wal_end(self._body.ports.postgres.observe())
@@ -131,8 +145,9 @@ class Observer:
         return tuple(h for h in self._body.fresh_heard() if h.at >= self._ignore_before)
 
     def forget(self) -> None:
-        """Believe nothing that was seen before now (N7)."""
+        """Believe nothing that was seen before now; what was to happen within a time gets it anew (N7)."""
         self._lease = None
+        self._unstreamed_since = None
         self._ignore_before = self._body.ports.clock.now()
 
     def pause_s(self) -> float:

@@ -63,6 +63,7 @@ def _member(member: Member, report: NodeReport | Unknown, end: int | None) -> di
         "lag_bytes": 0 if server.state is ServerState.PRIMARY else lag,
         "timeline": server.timeline or None,
         "upstream": server.upstream,
+        "reads_open": report.reads_open,
     }
 
 

@@ -161,6 +161,8 @@ def test_a_stranger_with_an_authority_of_its_own_is_unknown_to_us(doorway: Doorw
 
 def test_load_balancers_are_told_who_is_what(doorway: Doorway) -> None:
     with httpx.Client(verify=doorway.context("db2"), base_url=f"https://127.0.0.1:{doorway.port}") as client:
+        assert [client.get(p).status_code for p in ("/primary", "/replica", "/health")] == [503, 503, 200]
+        doorway.agent.now = dataclasses.replace(REPORT, reads_open=True)
         assert [client.get(p).status_code for p in ("/primary", "/replica", "/health")] == [503, 200, 200]
         assert "primacy_epoch 3.0" in client.get("/metrics").text
         assert client.get("/nowhere").status_code == 404

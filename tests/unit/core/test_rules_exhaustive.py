@@ -27,6 +27,8 @@ from tests.unit.core.test_rules import (
 
 from failover_agent.core import snapshot as a
 from failover_agent.core.model import LeaseItem, LeaseSeen, Server, ServerState, Unknown
+from failover_agent.core.promotion import Standing
+from failover_agent.core.reads import reads_until
 from failover_agent.core.rules import RULES, decide
 from failover_agent.core.snapshot import Mine, Snapshot, SwitchoverOrder
 
@@ -68,6 +70,8 @@ REST: tuple[dict[str, object], ...] = (
     {"vips_bound": True},
     {"claiming": True},
     {"half_rewound": True},
+    {"standing": Standing.ABANDONED},
+    {"standing": Standing.UNJUDGED},
     {"failed_starts": 3},
     {"bootstrap_token": True},
     {"bootstrap_token": True, "me": DB1, "others": (DB2,), "heard": (report(DB2, ABSENT),)},
@@ -126,7 +130,31 @@ def test_a_claim_is_made_only_by_a_standby_or_an_empty_node_with_a_token() -> No
             assert seen.lease is not JUST_SEEN, "somebody holds it"
 
 
+def test_a_node_whose_promotion_was_abandoned_is_cloned_or_waits() -> None:
+    """N2: it never follows, rewinds, claims or starts."""
+    for seen in every_snapshot():
+        if seen.standing is Standing.ABANDONED and not seen.mine:
+            kinds = {type(x) for x in decide(seen).actions}
+            assert not kinds & {a.Rewind, a.Follow, a.StartStandby}, seen
+            assert not (a.Claim in kinds and seen.state() is ServerState.STANDBY), seen
+
+
 def test_rule_names_are_unique_and_the_last_always_holds() -> None:
     names = [rule.name for rule in RULES]
     assert len(names) == len(set(names))
     assert RULES[-1].when == ()
+
+
+def test_no_snapshot_lets_readers_in_where_somebody_might_write() -> None:
+    """G6: only in recovery, and never by a node that holds or claims the lease."""
+    granted = 0
+    for seen in every_snapshot():
+        until = reads_until(seen)
+        if isinstance(until, float):
+            granted += 1
+            assert seen.state() is ServerState.STANDBY, seen
+            assert seen.mine is None, seen
+            assert not seen.claiming, seen
+            assert isinstance(seen.lease, LeaseSeen), seen
+            assert until <= seen.lease.read_at + seen.lease.item.ttl_s - seen.timings.margin_s, seen
+    assert granted

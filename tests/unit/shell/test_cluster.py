@@ -23,6 +23,8 @@ def assert_safe(world: World) -> None:
     """Never two open gates at once, and no server was stopped while clients could still be answered."""
     assert world.overlapping_gates() == []
     assert world.stopped_with_open_gate == []
+    assert world.promoted_with_readers == []
+    assert world.stopped_with_address == []
 
 
 def serving(world: World) -> list[str]:
@@ -407,6 +409,39 @@ def test_a_route_moved_by_somebody_else_is_repaired(world: World) -> None:
     world.run(5)
 
     assert set(world.tables.values()) == {"eni-db1"}
+
+
+def test_a_route_change_of_a_deposed_holder_that_takes_effect_late_is_repaired(world: World) -> None:
+    """R1: ReplaceRoute has no condition, so the call of a holder of long ago cannot be excluded."""
+    world.late_routes.add("db1")
+    world.tables["rtb-a"] = ""
+    world.run(4)
+    assert ("rtb-a", "eni-db1") in world.on_their_way
+    world.power_off("db1")
+    world.run_until(lambda: serving(world) == ["db2"])
+    world.run(1)
+
+    world.land_routes()
+    assert world.tables["rtb-a"] == "eni-db1"
+
+    took = world.run_until(lambda: set(world.tables.values()) == {"eni-db2"})
+    assert took <= 3.5
+    assert_safe(world)
+
+
+def test_a_node_that_slept_gives_its_standby_the_whole_time_to_stream_again(world: World) -> None:
+    """N7: time that ran while the process slept is no ground to doubt the WAL."""
+    world.lagging.add("db2")
+    world.run(2)
+    node = world.nodes["db2"]
+    assert node.agent.observer.look(world.clock.now(), 0.0).unstreamed_s >= 1.5
+    world.freeze("db2")
+    world.run(60)
+    world.thaw("db2")
+    world.run(0.5)
+
+    assert "woke" in world.rules_of("db2")
+    assert node.agent.observer.look(world.clock.now(), 0.0).unstreamed_s <= 1.0
 
 
 def test_status_names_roles_and_states_as_promised(world: World) -> None:

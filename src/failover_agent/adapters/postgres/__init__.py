@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from failover_agent.adapters.postgres import make, on_disk, process, rewind
 from failover_agent.adapters.postgres.control import Control
@@ -11,6 +11,7 @@ from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.adapters.postgres.sql import LocalSql
 from failover_agent.adapters.systemd import Unit
 from failover_agent.core.model import Server, Unknown
+from failover_agent.core.promotion import Beginning
 from failover_agent.ports import Clock, Progress
 
 __all__ = ["LocalPostgres", "PostgresPlan"]
@@ -38,8 +39,11 @@ class LocalPostgres:
     def follow(self, upstream: str) -> None:
         self._control.follow(upstream)
 
-    def promote(self, timeout_s: float) -> int:
-        return self._control.promote(timeout_s)
+    def promote(self, timeout_s: float, deadline: float) -> int:
+        return self._control.promote(timeout_s, deadline)
+
+    def beginning(self) -> Beginning | Unknown:
+        return self._control.beginning()
 
     def stop(self, timeout_s: float) -> None:
         self._control.stop(timeout_s)
@@ -59,8 +63,8 @@ class LocalPostgres:
     def clone(self, upstream: str, progress: Progress) -> None:
         make.clone(self._plan, upstream, progress)
 
-    def rewind(self, upstream: str, progress: Progress) -> None:
-        rewind.rewind(self._plan, upstream, progress)
+    def rewind(self, upstream: str, progress: Progress) -> Mapping[str, object]:
+        return rewind.rewind(self._plan, upstream, progress)
 
     def on_death(self, died: Callable[[], None]) -> None:
         process.watch_death(self._unit, self._plan.program("postgres"), died)

@@ -6,11 +6,13 @@ import os
 import signal
 
 from failover_agent.adapters import files
-from failover_agent.adapters.postgres import process, settings
+from failover_agent.adapters.postgres import on_disk, process, promote, settings
 from failover_agent.adapters.postgres.interrupted import refuse_half_rewound
 from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.adapters.postgres.sql import Ask, LocalSql
 from failover_agent.adapters.systemd import Unit, looks
+from failover_agent.core.model import Unknown
+from failover_agent.core.promotion import Beginning
 from failover_agent.errors import AgentError, PostgresFailed
 
 # Crash recovery replays at most what lies between two checkpoints.
@@ -78,10 +80,14 @@ class Control:
         # Reloaded also when the file said so before: a reload may have been lost with an earlier agent.
         self._sql.do("SELECT pg_reload_conf()", COMMAND_TIMEOUT_S)
 
-    def promote(self, timeout_s: float) -> int:
+    def promote(self, timeout_s: float, deadline: float) -> int:
+        postmaster = self._postmaster()
+        if postmaster is None:
+            raise PostgresFailed("promotion: PostgreSQL does not run", hint="See its log.")
+
         def steps(ask: Ask) -> int:
             self._confirm_nobody_is_waited_for(ask)
-            ask("SELECT pg_promote(wait => false)")
+            promote.tell(self._plan, postmaster, deadline)
             _wait_for_recovery(ask, False, timeout_s)
             row = ask("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
             if row is None:
@@ -92,6 +98,15 @@ class Control:
             return self._sql.together("promotion", steps, timeout_s + COMMAND_TIMEOUT_S)
         finally:
             settings.put_standby_signal(self._plan)
+
+    def beginning(self) -> Beginning | Unknown:
+        try:
+            row = self._sql.do("SELECT pg_walfile_name(pg_current_wal_insert_lsn())", COMMAND_TIMEOUT_S)
+        except PostgresFailed as error:
+            return Unknown(str(error.args[0]))
+        if row is None or row[0] is None:
+            return Unknown("PostgreSQL shows no timeline")
+        return on_disk.beginning(self._plan, int(row[0][:8], 16))
 
     def _confirm_nobody_is_waited_for(self, ask: Ask) -> None:
         """S7: the list of a standby-to-be-primary is set and confirmed before it is promoted."""

@@ -21,6 +21,7 @@ from failover_agent.adapters.postgres import settings
 from failover_agent.adapters.postgres.interrupted import forget_rewind
 from failover_agent.adapters.postgres.plan import REPLICATOR, REWINDER, SUPERUSER, PostgresPlan
 from failover_agent.errors import DataDirectoryRefused, PostgresFailed
+from failover_agent.killpoints import at
 from failover_agent.ports import Progress
 
 INIT_TIMEOUT_S = 300.0
@@ -174,11 +175,13 @@ def _fresh(plan: PostgresPlan, what: str) -> Path:
 
 def _take_place(plan: PostgresPlan, place: Path) -> None:
     """The one step that counts: `place` becomes the data directory, an old one is moved aside."""
+    at("copied-before-place")
     try:
         with contextlib.suppress(OSError):
             plan.data_dir.rmdir()  # an empty one is worth nothing
         if plan.data_dir.exists():
             plan.data_dir.rename(plan.data_dir.with_name(f"{plan.data_dir.name}.kept-{utc_name()}"))
+        at("aside-before-place")
         place.rename(plan.data_dir)
         files.sync_directory(plan.data_dir.parent)
     except OSError as error:

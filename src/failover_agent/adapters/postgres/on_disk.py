@@ -6,6 +6,7 @@ history files. All of them stand since PostgreSQL 9.3.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from failover_agent.adapters import programs
 from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.core import lsn
 from failover_agent.core.model import Fork, Unknown
+from failover_agent.core.promotion import Beginning
 from failover_agent.errors import DataDirectoryRefused
 
 PROGRAM_TIMEOUT_S = 5.0
@@ -129,6 +131,35 @@ def written_segments(wal_dir: Path, segment_bytes: int) -> list[Segment]:
         if len(header) == _SHORT_HEADER and struct.unpack_from("=Q", header, 8)[0] == start:
             found.append(Segment(path, timeline, start))
     return sorted(found, key=lambda segment: (segment.timeline, segment.start))
+
+
+def beginning(plan: PostgresPlan, timeline: int) -> Beginning | Unknown:
+    """Where `timeline` left its parent, and a digest of its first record: nearly always END_OF_RECOVERY.
+
+    The record carries the moment of the promotion and its checksum; no two promotions share it. Where
+    it is recycled already (an older agent did not record it), the digest is empty.
+    """
+    if timeline == 1:
+        return Beginning(1, 0, "")
+    history = read_history(plan.wal_dir, timeline)
+    if not history:
+        return Unknown(f"the history of timeline {timeline} is not in {plan.wal_dir}")
+    fork = history[-1].lsn
+    try:
+        done = programs.run(
+            (
+                plan.program("pg_waldump"),
+                f"--path={plan.wal_dir}",
+                f"--timeline={timeline}",
+                f"--start={lsn.show(fork)}",
+                "--limit=1",
+            ),
+            timeout_s=WALDUMP_TIMEOUT_S,
+        )
+    except (programs.TookTooLong, OSError) as error:
+        return Unknown(f"the first record of timeline {timeline} cannot be read: {error}")
+    first = next((line for line in done.out.splitlines() if line.startswith("rmgr")), "")
+    return Beginning(timeline, fork, hashlib.sha256(first.encode()).hexdigest() if first else "")
 
 
 def wal_end(plan: PostgresPlan) -> int | Unknown:

@@ -11,17 +11,19 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
 
 from failover_agent.adapters import files, programs
-from failover_agent.adapters.postgres import on_disk, settings
+from failover_agent.adapters.postgres import diverged, on_disk, settings
 from failover_agent.adapters.postgres.interrupted import forget_rewind, note_rewind, refuse_half_rewound
 from failover_agent.adapters.postgres.make import utc_name
 from failover_agent.adapters.postgres.plan import REWINDER, PostgresPlan
 from failover_agent.core import lsn
 from failover_agent.errors import AgentError, PostgresFailed, RewindNotBegun
+from failover_agent.killpoints import at
 from failover_agent.ports import Progress
 
 RECOVERY_TIMEOUT_S = 3600.0
@@ -29,21 +31,27 @@ REWIND_TIMEOUT_S = 6 * 3600.0
 SOURCE_TIMEOUT_S = 10
 
 
-def rewind(plan: PostgresPlan, upstream: str, progress: Progress) -> None:
-    """Raises RewindNotBegun while nothing was overwritten, PostgresFailed when `clone` is the way."""
+def rewind(plan: PostgresPlan, upstream: str, progress: Progress) -> Mapping[str, object]:
+    """What was kept of the diverged WAL.
+
+    Raises RewindNotBegun while nothing was overwritten, PostgresFailed when `clone` is the way.
+    """
     refuse_half_rewound(plan)
     try:
-        kept = _prepare(plan, upstream, progress)
+        kept, note = _prepare(plan, upstream, progress)
         note_rewind(plan, upstream, str(kept))
     except AgentError as error:
         settings.put_standby_signal(plan)
         raise RewindNotBegun(str(error.args[0]), hint=error.hint) from error
+    at("marked-before-overwrite")
     _pg_rewind(plan, upstream, progress)
+    at("overwritten-before-unmark")
     settings.put_standby_signal(plan)
     forget_rewind(plan)
+    return {"kept": str(kept), **note}
 
 
-def _prepare(plan: PostgresPlan, upstream: str, progress: Progress) -> Path:
+def _prepare(plan: PostgresPlan, upstream: str, progress: Progress) -> tuple[Path, dict[str, object]]:
     """Everything that changes nothing of what the data directory means. Raises AgentError."""
     settings.write_passfile(plan)
     # A single-user server refuses to start as a standby; nothing else can start without our leave.
@@ -101,10 +109,11 @@ def _pg_rewind(plan: PostgresPlan, upstream: str, progress: Progress, *more: str
         )
 
 
-def _keep_diverged(plan: PostgresPlan, upstream: str, progress: Progress) -> Path:
+def _keep_diverged(plan: PostgresPlan, upstream: str, progress: Progress) -> tuple[Path, dict[str, object]]:
     """Copy the WAL from the fork on to diverged/<time>/ on the data volume, with a note of what it is."""
     control = on_disk.read_control(plan)
     fork = _fork(plan, upstream, control.timeline)
+    end = on_disk.wal_end(plan)  # before the catalog is asked, which writes a checkpoint
     place = plan.data_dir.parent / "diverged" / utc_name()
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,13 +124,15 @@ def _keep_diverged(plan: PostgresPlan, upstream: str, progress: Progress) -> Pat
             names.append(segment.path.name)
         for history in plan.wal_dir.glob("*.history"):
             shutil.copy2(history, place / history.name)
-        note = {
+        progress("rewind: reading what was kept")
+        note: dict[str, object] = {
             "node": plan.node,
             "system_identifier": control.system_identifier,
             "timeline": control.timeline,
             "fork": lsn.show(fork),
             "rewound_against": upstream,
             "segments": names,
+            "lost": diverged.report(plan, place, control.timeline, fork, end if isinstance(end, int) else 0),
         }
         files.write_durably(place / "diverged.json", json.dumps(note, indent=2) + "\n")
         for copied in place.iterdir():
@@ -131,7 +142,7 @@ def _keep_diverged(plan: PostgresPlan, upstream: str, progress: Progress) -> Pat
         raise PostgresFailed(
             f"the diverged WAL could not be kept in {place}: {error}", hint="Make space on the data volume."
         ) from error
-    return place
+    return place, note
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Where an agent can be made to die, by name, so that what its next life repairs can be tried.
+
+`FAILOVER_AGENT_DIE_AT=NAME` kills the process (SIGKILL, nothing is tidied) the first time it passes that
+point. Read once, when the process starts; without it a point costs one comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+VARIABLE = "FAILOVER_AGENT_DIE_AT"
+
+# Every name, and what is true at that moment.
+POINTS = {
+    # takeover
+    "claimed-before-bind": "the lease is ours, nothing else is",
+    "shut-before-intent": "the address is bound, every session ended, nothing noted",
+    "intended-before-promote": "the promotion is noted, PostgreSQL was not told",
+    "promoted-before-open": "PostgreSQL is primary, the gate is shut",
+    "opened-before-record": "clients are served, the history does not say so",
+    # bootstrap
+    "claimed-before-init": "the first lease is ours, there is no data",
+    "initialised-before-note": "the data is whole, nobody noted that it may start as primary",
+    "recovered-before-publish": "the first primary runs, the lease names no system",
+    # clone
+    "granted-before-copy": "the holder granted the slot; the old data directory is untouched",
+    "copied-before-place": "the copy is whole, beside the data directory",
+    "aside-before-place": "the old directory is moved aside, nothing has its place",
+    "cloned-before-notes": "the copy has its place, the notes are of the old one",
+    "cloned-before-start": "the copy has its place, and nothing runs",
+    # rewind
+    "granted-before-stop": "the holder granted the slot, PostgreSQL may run",
+    "noted-before-rewind": "the shell noted the rewind, nothing was changed",
+    "marked-before-overwrite": "the mark stands, pg_rewind was not started",
+    "overwritten-before-unmark": "pg_rewind has ended, the mark still stands",
+    "rewound-before-notes": "the directory is whole, the shell's notes still say rewinding",
+    "rewound-before-start": "the directory is whole, and nothing runs",
+}
+
+
+def _kill_myself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+_armed = os.environ.get(VARIABLE, "")
+_die: Callable[[], None] = _kill_myself
+
+
+def arm(name: str, die: Callable[[], None]) -> None:
+    """For a test that runs many agents in one process: die this way at `name`, once; "" disarms."""
+    global _armed, _die
+    _armed, _die = name, die
+
+
+def at(name: str) -> None:
+    """Pass the point `name`."""
+    global _armed
+    if name == _armed:
+        assert name in POINTS, f"{name} is no kill point"
+        _armed = ""
+        _die()

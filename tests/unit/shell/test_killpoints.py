@@ -1,0 +1,77 @@
+"""An agent may die at any step; its next life repairs it, nothing acknowledged by two, nothing half left.
+
+Method: one story passes every point (bootstrap, clone, power loss and takeover, rewind, a clone over old
+data). In each run the first to pass one named point dies there, alone or with its host.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.world import World
+
+import failover_agent
+from failover_agent import killpoints
+from failover_agent.killpoints import POINTS
+
+# These lie between two steps of the real data directory; tests/contract dies there.
+ON_DISK = {
+    "copied-before-place",
+    "aside-before-place",
+    "marked-before-overwrite",
+    "overwritten-before-unmark",
+}
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    yield
+    killpoints.arm("", lambda: None)
+
+
+def one_serves(world: World) -> bool:
+    return len([n for n in world.nodes if world.acknowledges(n)]) == 1
+
+
+def come_back(world: World, *, clone: bool) -> None:
+    """The primary loses power with WAL of its own; another takes over; it returns."""
+    lost = world.primary()
+    world.postgres(lost).disk.end += 500
+    world.postgres(lost).refuse_rewind = clone
+    world.power_off(lost)
+    world.run_until(lambda: one_serves(world))
+    world.power_on(lost)
+    world.run_until(world.is_whole)
+    world.run(5)
+
+
+@pytest.mark.parametrize("with_host", [False, True], ids=["agent", "host"])
+@pytest.mark.parametrize("point", sorted(set(POINTS) - ON_DISK))
+def test_the_next_life_repairs_a_death_at(point: str, with_host: bool) -> None:
+    world = World("db1", "db2", "db3")
+    world.die_at(point, with_host=with_host)
+    world.run_until(world.is_whole)
+    come_back(world, clone=False)
+    come_back(world, clone=True)
+
+    assert len(world.died) == 1, "it came to pass, once"
+    assert world.overlapping_gates() == []
+    assert world.stopped_with_open_gate == []
+    assert world.promoted_with_readers == []
+    ends = {node.postgres.disk.end for node in world.nodes.values()}
+    lines = {node.postgres.disk.began for node in world.nodes.values()}
+    assert len(lines) == 1, "all are on one timeline"
+    assert max(ends) - min(ends) <= 100
+    assert [n.state_notes.load("rewinding") for n in world.nodes.values()] == [None] * 3
+
+
+def test_the_table_names_every_point_in_the_sources_and_no_other() -> None:
+    root = Path(failover_agent.__file__).parent
+    passed = [
+        name for path in root.rglob("*.py") for name in re.findall(r'\bat\("([a-z-]+)"\)', path.read_text())
+    ]
+
+    assert sorted(passed) == sorted(POINTS)
