@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 from rehearsal import writer
@@ -15,7 +16,8 @@ from rehearsal.waiting import wait_for
 
 INTERVAL_S = 0.01
 DIRECT_INTERVAL_S = 0.1
-IDS_PER_STREAM = 1_000_000_000
+IDS_PER_STREAM = 10_000_000
+IDS_PER_SECOND = 1_000_000_000  # so that recorders of different moments never write the same id
 
 
 class Recorder:
@@ -26,10 +28,11 @@ class Recorder:
 
     def __init__(self, lab: Lab, app: str, nodes: dict[str, str]) -> None:
         """`nodes` maps node names to addresses; app is the host the clients run on."""
-        streams: list[tuple[str, str, float, int]] = [("writer", "service=writer", INTERVAL_S, 0)]
+        first = int(time.time()) * IDS_PER_SECOND
+        streams: list[tuple[str, str, float, int]] = [("writer", "service=writer", INTERVAL_S, first)]
         for number, (node, address) in enumerate(sorted(nodes.items()), start=1):
             dsn = f"service=writer host={address}"
-            streams.append((node, dsn, DIRECT_INTERVAL_S, number * IDS_PER_STREAM))
+            streams.append((node, dsn, DIRECT_INTERVAL_S, first + number * IDS_PER_STREAM))
         self._lab, self._app, self._streams = lab, app, streams
         self._acks: list[Ack] = []
         self._process: subprocess.Popen[str] | None = None

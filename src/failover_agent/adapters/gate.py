@@ -22,7 +22,7 @@ NFT_TIMEOUT_S = 5.0
 LATENCY_S = 0.1
 LOOK_AGAIN_AFTER_S = 10.0
 
-_HINT_RELOAD = "Run `systemctl restart failover-gate`, or look at `nft list table inet failover_gate`."
+_HINT_RELOAD = "Run `nft -f /etc/failover-agent/gate.nft`, and look at `nft list table inet failover_gate`."
 
 
 class NftGate:

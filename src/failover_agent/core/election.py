@@ -23,6 +23,7 @@ class Candidate:
     priority: int = 0
     nofailover: bool = False
     reaches_ec2: bool = False
+    reads_store: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ def unfit(candidate: Candidate, lease: LeaseItem, lag_limit_bytes: int) -> str:
         return f"its data is of system {server.system_identifier}, the lease's is {lease.system_identifier}"
     if candidate.nofailover:
         return "it is marked nofailover"
+    if not candidate.reads_store:
+        return "it does not reach the store, so it cannot claim"
     if server.received_lsn == 0:
         return "its WAL position is unknown"
     if 0 < server.timeline < lease.timeline:

@@ -212,7 +212,7 @@ def _myself(s: Snapshot) -> Candidate:
 
 
 def _candidate(r: NodeReport) -> Candidate:
-    return Candidate(r.name, r.az, r.server, r.priority, r.nofailover, r.reaches_ec2)
+    return Candidate(r.name, r.az, r.server, r.priority, r.nofailover, r.reaches_ec2, r.reads_store)
 
 
 def serving_holder(s: Snapshot) -> NodeReport | None:

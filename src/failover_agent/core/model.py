@@ -145,6 +145,7 @@ class NodeReport:
     holds_lease: bool
     doing: str = ""  # empty, or clone, rewind, …, with progress: "clone 42 %"
     reaches_ec2: bool = False
+    reads_store: bool = True  # it read the lease lately; an older agent does not say
     nofailover: bool = False
     priority: int = 0
     version: str = ""

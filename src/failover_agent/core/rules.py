@@ -155,7 +155,7 @@ RULES = (
             f.nobody_is_served_here,
             f.starts_keep_failing,
         ),
-        then=_do(*SHUT_OUT, Release("")),
+        then=_do(*SHUT_OUT, StopPostgres(), Release("")),
         because="PostgreSQL neither starts nor promotes here any more; the lease is free for another node",
     ),
     Rule(

@@ -67,6 +67,10 @@ class Agent:
         """
         self.begin()
         clock = self.body.ports.clock
+        # A life that cannot end one round must not renew what an earlier one held: it would keep the
+        # lease from everybody, start after start, and never serve.
+        self.loop.round()
+        self._keeper_seen = clock.now()
         self._spawn("keeper", self._keeper_round, self.keeper.waker, self.keeper.pause_s)
         self._spawn("router", self.router_round, self.body.routes_waker, self.router.pause_s)
         self.body.ports.supervisor.ready("running")
@@ -138,6 +142,7 @@ class Agent:
             holds_lease=self.keeper.mine() is not None,
             doing=self.body.jobs.doing(),
             reaches_ec2=self.router.reaches_ec2(),
+            reads_store=self.observer.reads_store(),
             nofailover=settings.nofailover or self.body.jobs.stands_back() or self._is_abandoned(),
             priority=settings.priority,
             version=settings.version,

@@ -97,6 +97,20 @@ class Gatekeeper:
             except GateFailed as error:
                 self._journal.trouble("renewing the gate", error)
 
+    def shorten(self, epoch: int, until: float) -> None:
+        """The lease ends earlier than the gate may know: never open beyond `until` (L3).
+
+        A gate that an earlier life left open is not known here by its deadline: it is shut, and the
+        next `serve` opens it.
+        """
+        with self.lock:
+            if self.serving_epoch != epoch:
+                self.shut()
+                return
+            self.follow(epoch, until)
+            if self._ends > until:
+                self.shut()
+
     def _open(self, until: float) -> None:
         self._gate.open_until(until)
         self._ends = until

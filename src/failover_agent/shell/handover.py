@@ -110,7 +110,7 @@ def _at_my_end(body: Body, item: LeaseItem) -> LeaseItem:
 
 
 def _candidate(r: NodeReport) -> Candidate:
-    return Candidate(r.name, r.az, r.server, r.priority, r.nofailover, r.reaches_ec2)
+    return Candidate(r.name, r.az, r.server, r.priority, r.nofailover, r.reaches_ec2, r.reads_store)
 
 
 def recover_primary(body: Body, expect_primary: Callable[[], None]) -> None:

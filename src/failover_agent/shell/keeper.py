@@ -143,10 +143,12 @@ class Keeper:
             self._send()
 
     def _deadline(self) -> float:
-        if self._mine is not None:
-            return self._mine.valid_until
-        assert self._pending is not None, "asked only with a lease or a claim"
-        return valid_until(self._pending.first_sent, self._pending.item.ttl_s, self._timings.margin_s)
+        mine, pending = self._mine, self._pending  # another thread may drop both between two looks
+        if mine is not None:
+            return mine.valid_until
+        if pending is None:
+            return self._clock.now()
+        return valid_until(pending.first_sent, pending.item.ttl_s, self._timings.margin_s)
 
     def _prepare_renewal(self, now: float) -> None:
         assert self._mine is not None
@@ -161,7 +163,7 @@ class Keeper:
             assert self._mine is not None
             if limit < self._mine.valid_until:
                 self._mine = replace(self._mine, valid_until=limit)
-                self._follow_with_gate()
+                self._gate.shorten(self._mine.epoch, limit)
 
     def _send(self) -> None:
         pending = self._pending
@@ -228,15 +230,28 @@ class Keeper:
         """
         self.shut()
         with self._writing:
-            released = self._release(offered_to)
+            released = self._settle() and self._release(offered_to)
             self._forget()
         self._changed()
         return released
 
-    def _release(self, offered_to: str) -> bool:
+    def _settle(self) -> bool:
+        """Find out which token stands, then forget the lease before anybody may be told that it is free.
+
+        A next life must not go on with a lease whose release may have landed unanswered: it would
+        serve beside the heir until the old deadline.
+        """
         while self.mine() is not None and self._pending is not None:
-            self._send()  # an unsettled renewal decides which token stands
+            self._send()
             self._pause_if_unsettled()
+        try:
+            self._memory.forget()
+        except AgentError as error:
+            self._journal.trouble("the lease note", error)
+            return False
+        return True
+
+    def _release(self, offered_to: str) -> bool:
         mine = self.mine()
         if mine is None:
             return False
@@ -258,8 +273,10 @@ class Keeper:
 
     def drop(self, why: str) -> None:
         """Shut the gate, then forget the lease."""
-        held = self._mine
-        self.shut()
+        with self._gate.lock:  # between the two nobody may open it again
+            held = self._mine
+            self.shut()
+            self._mine = self._pending = None
         self._forget()
         if held is not None:
             self._journal.event("lease-lost", epoch=held.epoch, why=why)
@@ -314,7 +331,8 @@ class Keeper:
 
         Noted only after the sessions of any earlier role were ended: a next life need not (G7).
         """
-        if self._mine is None or self._mine.was_primary:
+        mine = self._mine
+        if mine is None or mine.was_primary:
             return
         with self._writing, self._gate.lock:
             if self._mine is not None:

@@ -44,8 +44,11 @@ class Loop:
                 break  # the actions after it rely on it
             self._body.journal.fine(f"rule {decision.rule}")
         self._refuse_order_unless(decision.rule, seen.mine)
-        self._spend_token(seen.lease)
-        self._check_gate()
+        try:
+            self._spend_token(seen.lease)
+            self._check_gate()
+        except AgentError as error:
+            self._body.journal.trouble("tidying after the round", error)
         self._keep_slot()
         self._body.ports.peers.publish(self._report(seen.server))
         self._round_ended = clock.now()

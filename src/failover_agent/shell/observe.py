@@ -8,6 +8,7 @@ from failover_agent.core.model import Heard, LeaseItem, LeaseSeen, Server, Serve
 from failover_agent.core.promotion import Standing
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import expires_at, is_suspected
+from failover_agent.errors import AgentError
 from failover_agent.shell.body import HALF_REWOUND, Body
 
 
@@ -22,6 +23,7 @@ class Observer:
         self._wal_end = 0  # of the stopped server, 0: not read
         self._ignore_before = 0.0  # reports heard earlier were believed by who slept since
         self.reaches_ec2 = False
+        self._store_read_at = float("-inf")
         self.standing = Standing.IN_LINE
         self.last_epoch = 0
         self.holder_name = ""
@@ -39,7 +41,7 @@ class Observer:
         else:
             lease = self._read()
         settings, ports = body.settings, body.ports
-        bound = bool(body.vips() & ports.addresses.bound())
+        bound = self._bound()
         now = clock.now()
         return Snapshot(
             now=now,
@@ -76,6 +78,19 @@ class Observer:
             return Standing.IN_LINE  # the line goes where its holder goes
         self.standing = self._body.promotions.judge(server, lease)
         return self.standing
+
+    def _bound(self) -> bool:
+        """Whether a virtual address is on this node; not knowing counts as yes, it is then taken off."""
+        try:
+            return bool(self._body.vips() & self._body.ports.addresses.bound())
+        except AgentError as error:
+            self._body.journal.trouble("looking for the virtual address", error)
+            return True
+
+    def reads_store(self) -> bool:
+        """Whether a round of this node read the lease lately: who cannot read it cannot claim it."""
+        now = self._body.ports.clock.now()
+        return now - self._store_read_at <= self._body.settings.timings.suspect_after_s
 
     def timeline(self) -> int:
         """Of this node's PostgreSQL when it last answered."""
@@ -118,6 +133,7 @@ class Observer:
         received = body.ports.clock.now()
         if isinstance(answer, Unknown):
             return answer
+        self._store_read_at = received
         if answer is None:
             self._lease = None
             return None
