@@ -1,0 +1,68 @@
+"""What one life of the agent leaves to the next must never be more than the store may still grant."""
+
+from __future__ import annotations
+
+import threading
+
+from tests.unit.shell.test_keeper import Setup
+
+from failover_agent.core.model import Absent, LeaseItem, Unknown, Version, WriteOutcome
+from failover_agent.core.timings import PROFILES
+
+
+def test_nothing_is_left_to_adopt_once_a_release_may_have_landed() -> None:
+    """The release lands, its answer is lost, the agent dies: the heir serves, the next life must not."""
+    first = Setup()
+    keeper = first.hold()
+    left_at_release: list[object] = []
+    write = first.link.write
+
+    def watch(item: LeaseItem, *, only_if: Absent | Version) -> WriteOutcome:
+        if item.holder is None:
+            left_at_release.append(first.notes.load("lease"))
+            write(item, only_if=only_if)
+            return Unknown("the answer is lost, and the agent dies now")
+        return write(item, only_if=only_if)
+
+    first.link.write = watch  # type: ignore[method-assign]  # the one seam between keeper and store
+    keeper.release("db2")
+
+    assert left_at_release[0] is None
+    assert Setup(life=2, before=first).keeper.adopt() is False
+
+
+def test_a_shorter_ttl_shuts_a_gate_that_only_the_earlier_life_knew_to_be_open() -> None:
+    """The next life renews before its first decision: it does not serve yet, the kernel's gate does."""
+    patient = Setup(PROFILES["patient"])
+    patient.hold()
+    balanced = Setup(PROFILES["balanced"], life=2, before=patient)
+    patient.clock.time += 1.5
+
+    assert balanced.keeper.adopt()
+    balanced.keeper.round()
+
+    seen = balanced.link.store.read()
+    assert isinstance(seen, LeaseItem)
+    assert not balanced.gate.is_open()
+
+
+def test_nobody_opens_the_gate_between_its_shutting_and_the_forgetting_of_the_lease() -> None:
+    setup = Setup()
+    keeper = setup.hold()
+    setup.clock.time += 1
+    shut = setup.gate.shut
+    rival = threading.Thread(target=lambda: keeper.serve(1))
+
+    def shut_and_let_the_loop_in() -> None:
+        shut()
+        if not rival.is_alive() and rival.ident is None:
+            rival.start()
+            rival.join(timeout=0.2)  # it must wait for the lock, so this runs its time
+
+    setup.gate.shut = shut_and_let_the_loop_in  # type: ignore[method-assign]
+    keeper.drop("refused")
+    rival.join(timeout=5)
+
+    assert not rival.is_alive()
+    assert not setup.gate.is_open()
+    assert keeper.serving_epoch() == 0
