@@ -112,11 +112,12 @@ def clean() -> None:
 @click.option("--nodes", type=click.IntRange(2, 16), default=2, show_default=True)
 @click.option("--profile", type=click.Choice(["fast", "balanced", "patient"]), default="balanced")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
-def measure(runs: int, nodes: int, profile: str, json_file: Path | None) -> None:
+@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write docs/measured.md.")
+def measure(runs: int, nodes: int, profile: str, json_file: Path | None, page: Path | None) -> None:
     """Repeat the faults and print medians and ranges."""
     from rehearsal.measure import measure as perform
 
-    sys.exit(0 if perform(runs, nodes, profile, json_file) else 1)
+    sys.exit(0 if perform(runs, nodes, profile, json_file, page) else 1)
 
 
 if __name__ == "__main__":

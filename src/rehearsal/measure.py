@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from rehearsal.steps import Stage, StepResult, agent_stopped, power_loss, switch
 LAB = "measure"
 
 
-def measure(runs: int, nodes: int, profile: str, json_file: Path | None) -> bool:
+def measure(runs: int, nodes: int, profile: str, json_file: Path | None, page: Path | None) -> bool:
     """Build a cluster of its own, repeat every step, print a table; True when no run was unsafe."""
     story = Story(Console(stderr=True))
     lab = Lab(LAB)
@@ -45,6 +47,8 @@ def measure(runs: int, nodes: int, profile: str, json_file: Path | None) -> bool
             "ok": ok,
         }
         json_file.write_text(json.dumps(report, indent=2) + "\n")
+    if page is not None:
+        page.write_text(as_page(results, runs, nodes, profile, versions))
     return ok
 
 
@@ -70,19 +74,57 @@ def _a_standby(cluster: Cluster) -> str:
     return next(node for node in cluster.nodes() if node != primary)
 
 
-def show(console: Console, results: list[StepResult]) -> None:
-    table = Table(
-        "step", "runs", "outage, s: median (min-max)", "rejoined, s: median (max)", "lost", "double"
-    )
+def rows(results: list[StepResult]) -> list[tuple[str, ...]]:
+    """One row per kind of step: name, runs, outage, rejoin, lost, double."""
+    found = []
     for name in dict.fromkeys(result.name for result in results):
-        rows = [result for result in results if result.name == name]
-        outages, rejoins = [r.outage_s for r in rows], [r.rejoined_s for r in rows]
-        table.add_row(
-            name,
-            str(len(rows)),
-            f"{statistics.median(outages):.2f} ({min(outages):.2f}-{max(outages):.2f})",
-            f"{statistics.median(rejoins):.1f} ({max(rejoins):.1f})",
-            str(sum(r.lost for r in rows)),
-            str(sum(r.double for r in rows)),
+        these = [result for result in results if result.name == name]
+        outages, rejoins = [r.outage_s for r in these], [r.rejoined_s for r in these]
+        found.append(
+            (
+                name,
+                str(len(these)),
+                f"{statistics.median(outages):.2f} ({min(outages):.2f}-{max(outages):.2f})",
+                f"{statistics.median(rejoins):.1f} ({min(rejoins):.1f}-{max(rejoins):.1f})",
+                str(sum(r.lost for r in these)),
+                str(sum(r.double for r in these)),
+            )
         )
+    return found
+
+
+HEAD = ("step", "runs", "outage, s", "old primary streams again after, s", "lost", "double")
+
+
+def show(console: Console, results: list[StepResult]) -> None:
+    table = Table(*HEAD)
+    for row in rows(results):
+        table.add_row(*row)
     console.print(table)
+
+
+def as_page(results: list[StepResult], runs: int, nodes: int, profile: str, versions: dict[str, str]) -> str:
+    """docs/measured.md."""
+    machine = f"{os.cpu_count()} cores, kernel {versions['kernel']}, {versions['host']}"
+    lines = [
+        "# Measured",
+        "",
+        f"Made by `./run measure --runs {runs} --nodes {nodes} --profile {profile} --page docs/measured.md`",
+        f"on {time.strftime('%Y-%m-%d', time.gmtime())}: {machine}, {versions['postgresql']}, async mode,",
+        f"profile `{profile}`, {nodes} nodes in the lab on one machine. Median (minimum-maximum).",
+        "",
+        "The outage is the longest time in which a client that writes an id every 10 ms through the virtual",
+        "address got no answer. *Lost*: acknowledged ids that the final primary does not have. *Double*: ids",
+        "acknowledged by a node after another node had begun to acknowledge on a newer timeline.",
+        "",
+        "| " + " | ".join(HEAD) + " |",
+        "|" + "---|" * len(HEAD),
+        *("| " + " | ".join(row) + " |" for row in rows(results)),
+        "",
+        "For comparison, on such a machine with the same kind of client: power loss Patroni 32 s by default and",
+        "22 s at its shortest documented settings, PAF 12 s; switchover repmgr 0.33 s, Patroni 1.4 to 1.5 s. With a",
+        "stopped agent and no watchdog Patroni lost over 4,000 acknowledged writes to two primaries. repmgr's",
+        "switchover is still quicker than ours.",
+        "",
+    ]
+    return "\n".join(lines)
