@@ -131,8 +131,8 @@ def as_page(results: list[StepResult], runs: int, nodes: int, profile: str, vers
         *("| " + " | ".join(row) + " |" for row in rows(results)),
         "",
         "For comparison, on such a machine with the same kind of client: power loss Patroni 32 s by default",
-        "and 22 s at its shortest documented settings, PAF 12 s; switchover repmgr 0.33 s, Patroni 1.4 s. With",
-        "a stopped agent and no watchdog Patroni lost over 4,000 acknowledged writes to two primaries.",
+        "and 22 s at its shortest documented settings, PAF 12 s; switchover repmgr 0.33 s, Patroni 1.4 s.",
+        "With a stopped agent and no watchdog Patroni lost over 4,000 acknowledged writes to two primaries.",
         *_where_behind(results),
         "",
     ]
