@@ -9,6 +9,7 @@ Simulated:
   termination>
 - [documented] a gateway endpoint has its prefix-list route in exactly its route tables <VPC user guide:
   gateway endpoints>
+- [documented] a volume that was made from no snapshot names an empty one, not none <EC2 API: Volume>
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ def after(call: Call, backend: Any) -> None:
         for reservation in list(backend.reservations.values())[-1:]:
             for instance in reservation.instances:
                 _complete_new_instance(call, instance)
+    if call.action in ("RunInstances", "CreateVolume"):
+        for volume in backend.volumes.values():
+            volume.snapshot_id = volume.snapshot_id or ""
     if "VpcEndpoint" in call.action:
         _endpoint_routes(backend)
     if call.action == "TerminateInstances":
