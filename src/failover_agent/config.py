@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from failover_agent.core import liveness
+from failover_agent.core.health import Limits
 from failover_agent.core.model import Timings
 from failover_agent.core.timings import PROFILES, complaints
 from failover_agent.errors import ConfigRefused
@@ -108,6 +110,14 @@ class TimingsPart(Part):
     margin_s: Seconds | None = None
 
 
+class LivenessPart(Part):
+    """Single limits that replace the profile's, and the ballast."""
+
+    stuck_after_s: Seconds | None = None
+    storage_hung_after_s: Seconds | None = None
+    ballast_bytes: Annotated[int, Field(ge=0)] = 0
+
+
 class Config(Part):
     cluster: Name
     node: Name
@@ -115,6 +125,7 @@ class Config(Part):
     stack: Literal["pgpool"] = "pgpool"
     profile: Literal["fast", "balanced", "patient"] = "balanced"
     timings: TimingsPart = TimingsPart()
+    liveness: LivenessPart = LivenessPart()
     lag_limit_bytes: Annotated[int, Field(ge=0)] = 16 * 1024 * 1024
     priority: int = 0
     nofailover: bool = False
@@ -146,6 +157,13 @@ class Config(Part):
             raise ValueError(f"postgres.port and postgres.replication_port are both {self.postgres.port}")
         if broken := complaints(self.timing()):
             raise ValueError(f"timings of profile {self.profile}: {'; '.join(broken)}")
+        if broken := liveness.complaints(self.limits(), self.timing()):
+            raise ValueError(f"liveness of profile {self.profile}: {'; '.join(broken)}")
+        for name, own in (("state_dir", self.state_dir), ("run_dir", self.run_dir)):
+            if own.is_relative_to(self.postgres.data_dir.parent):
+                raise ValueError(
+                    f"{name} {own} lies on the data volume; what hangs there would hang the agent"
+                )
         return self
 
     @property
@@ -156,6 +174,11 @@ class Config(Part):
         """The profile with the single overrides laid over it."""
         overrides = self.timings.model_dump(exclude_none=True)
         return Timings(**{**asdict(PROFILES[self.profile]), **overrides})
+
+    def limits(self) -> Limits:
+        """The profile's with the single overrides laid over it."""
+        overrides = self.liveness.model_dump(exclude_none=True)
+        return Limits(**{**asdict(liveness.LIMITS[self.profile]), **overrides})
 
 
 def _unique(where: str, values: list[str]) -> None:

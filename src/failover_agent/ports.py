@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from failover_agent.core.liveness import Readings
 from failover_agent.core.model import (
     Absent,
     Heard,
@@ -134,8 +135,12 @@ class Postgres(Protocol):
     def stop(self, timeout_s: float) -> None:
         """Fast shutdown, `kill` after `timeout_s`. Nothing of PostgreSQL is left when it returns."""
 
-    def kill(self) -> None:
-        """Kill every process of the unit's cgroup (backends outlive a postmaster, N3) and see them gone."""
+    def kill(self, timeout_s: float = 10.0) -> None:
+        """Kill every process of the unit's cgroup (backends outlive a postmaster, N3) and see them gone.
+
+        Raises PostgresFailed when some are still there after `timeout_s`: they hang in the kernel, and end
+        there before they run another instruction of their own.
+        """
 
     def checkpoint(self) -> None: ...
 
@@ -158,6 +163,18 @@ class Postgres(Protocol):
 
     def on_death(self, died: Callable[[], None]) -> None:
         """Call `died` from a thread of the adapter as soon as a running postmaster is gone."""
+
+
+class Probes(Protocol):
+    """Whoever keeps trying whether PostgreSQL here and its volumes make progress (N4). Never blocks."""
+
+    def start(self) -> None: ...
+
+    def watch_primary(self, primary: bool) -> None:
+        """Whether PostgreSQL here is a primary whose sessions and commits are to be watched."""
+
+    def readings(self) -> Readings:
+        """What the probes have shown up to now."""
 
 
 class Peers(Protocol):

@@ -20,6 +20,7 @@ from failover_agent.adapters.gate import NftGate
 from failover_agent.adapters.gate_table import GatePlan
 from failover_agent.adapters.peers import HttpPeers, client_context
 from failover_agent.adapters.postgres import LocalPostgres, PostgresPlan
+from failover_agent.adapters.probes import NodeProbes
 from failover_agent.adapters.routes import Ec2RouteTables
 from failover_agent.adapters.server import Doors
 from failover_agent.adapters.systemd import NotifySupervisor, SystemdUnit, Unit
@@ -119,6 +120,7 @@ def make_ports(config: Config, clock: SystemClock, peers: HttpPeers, unit: Unit)
         run_notes=JsonNotebook(config.run_dir),
         state_notes=JsonNotebook(config.state_dir),
         bootstrap_token=TokenFile(config.secrets.bootstrap_token),
+        probes=NodeProbes(postgres_plan(config), config.limits(), clock),
     )
 
 
@@ -149,6 +151,7 @@ def settings(config: Config, version: str) -> Settings:
         nofailover=config.nofailover,
         mode=config.mode,
         version=version,
+        limits=config.limits(),
     )
 
 

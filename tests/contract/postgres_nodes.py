@@ -89,6 +89,7 @@ class CgroupUnit:
         for _left in looks(timeout_s):
             if not self.processes():
                 return
+        raise PostgresFailed(f"{self.processes()} survive SIGKILL", hint="They hang in the kernel.")
 
     def processes(self) -> list[int]:
         listing = self._cgroup / "cgroup.procs"

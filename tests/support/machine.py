@@ -6,10 +6,12 @@ What a power loss, a frozen host and a kernel do to them follows LAB_FACTS; noth
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from failover_agent.core.liveness import Readings, Volume
 from failover_agent.core.model import (
     Absent,
     Fork,
@@ -29,6 +31,9 @@ from failover_agent.ports import Progress
 
 if TYPE_CHECKING:
     from tests.support.world import World
+
+
+NOTHING_READ = Readings()
 
 
 class HandClock:
@@ -155,6 +160,35 @@ class Systemd:
 
 
 @dataclass(slots=True)
+class HandProbes:
+    """Shows a healthy node until a test says otherwise."""
+
+    clock: HandClock
+    stuck: bool = False  # no session is answered, nobody commits
+    hung: bool = False  # no write to the volume comes back
+    full: bool = False
+    free_bytes: int = 1 << 40
+    shown: Readings = NOTHING_READ
+
+    def start(self) -> None: ...
+
+    def watch_primary(self, primary: bool) -> None: ...
+
+    def readings(self) -> Readings:
+        was, now = self.shown, int(self.clock.now())
+        fsyncs = was.volumes[0].fsyncs if self.hung and was.volumes else now
+        self.shown = Readings(
+            sessions=was.sessions if self.stuck else now,
+            asking=True,
+            commits=was.commits if self.stuck else now,
+            volumes=(Volume("data", True, fsyncs, waits=True),),
+            free_bytes=self.free_bytes,
+            full=self.full,
+        )
+        return self.shown
+
+
+@dataclass(slots=True)
 class Disk:
     """What of PostgreSQL survives a power loss."""
 
@@ -207,6 +241,7 @@ class MemoryPostgres:
         self.state, self.upstream = ServerState.PRIMARY, ""
 
     def _start(self, how: str) -> None:
+        self._touch(f"start as {how}")
         self.starts.append(how)
         if self.refuse_start:
             raise PostgresFailed("it does not start", hint="It is a test.")
@@ -250,8 +285,13 @@ class MemoryPostgres:
         if self.state is ServerState.PRIMARY and self.world.nodes[self.name].gate.is_open():
             self.world.stopped_with_open_gate.append(self.name)
 
-    def kill(self) -> None:
+    def kill(self, timeout_s: float = 10.0) -> None:
         self._note_open_gate()
+        if self.world.nodes[self.name].probes.hung:
+            self.world.clock.wait(threading.Event(), timeout_s)
+            self.starts.append("kill in vain")
+            self.state, self.streaming = ServerState.STOPPED, False  # none runs an instruction again
+            raise PostgresFailed("some hang in the kernel", hint="It is a test.")
         if self.state is not ServerState.STOPPED:
             self.starts.append("kill")
             self.state, self.streaming = ServerState.STOPPED, False
@@ -259,7 +299,12 @@ class MemoryPostgres:
     def checkpoint(self) -> None: ...
 
     def wal_end(self) -> int | Unknown:
+        self._touch("its WAL is read")
         return self.disk.end
+
+    def _touch(self, how: str) -> None:
+        if self.world.nodes[self.name].probes.hung:
+            self.world.touched_hung_volumes.append(f"{self.name}: {how}")
 
     def init(self, progress: Progress) -> None:
         assert not self.disk.system, "initdb never runs over data"

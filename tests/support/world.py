@@ -22,6 +22,7 @@ from tests.support.machine import (
     Disk,
     Dummy,
     HandClock,
+    HandProbes,
     KernelGate,
     MemoryPostgres,
     NodePeers,
@@ -54,6 +55,7 @@ class Node:
     token: Token
     addresses: Dummy
     store: NodeStore
+    probes: HandProbes
     boots: int = 1
     up: bool = True
     frozen: bool = False
@@ -90,6 +92,7 @@ class World:
         self.stopped_with_open_gate: list[str] = []
         self.promoted_with_readers: list[str] = []
         self.stopped_with_address: list[str] = []
+        self.touched_hung_volumes: list[str] = []
         self._tokens = itertools.count(1)
         self._members = {n: Member(n, f"10.0.0.{i}", f"az-{i}", f"i-{n}") for i, n in enumerate(names, 1)}
         self.nodes: dict[str, Node] = {}
@@ -109,6 +112,7 @@ class World:
             token=Token(),
             addresses=Dummy(),
             store=NodeStore(self, name),
+            probes=HandProbes(self.clock),
         )
         node.agent = self._agent(node)
         return node
@@ -126,6 +130,7 @@ class World:
             run_notes=node.run_notes,
             state_notes=node.state_notes,
             bootstrap_token=node.token,
+            probes=node.probes,
         )
         settings = Settings(
             cluster="c",
@@ -171,7 +176,8 @@ class World:
             if node.up and not node.frozen and self.answers(node.name):
                 node.gate.sessions += 1
             self._note_opening(node)
-            if self.clients_write and node.up and not node.frozen and self.acknowledges(node.name):
+            writes = self.acknowledges(node.name) and not (node.probes.stuck or node.probes.hung)
+            if self.clients_write and node.up and not node.frozen and writes:
                 node.postgres.disk.end += WRITE_BYTES
         self.replicate()
 

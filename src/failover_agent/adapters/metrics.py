@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 
+from failover_agent.core.health import Health, Renewals
+from failover_agent.core.liveness import ALARMS
 from failover_agent.core.model import NodeReport, Server, ServerState
+from failover_agent.core.near_miss import BOUNDS
 
 
 def text(report: NodeReport) -> bytes:
@@ -49,5 +58,52 @@ class _Collector:
                 ("primacy_postgres_received_bytes", "WAL position received or flushed", server.received_lsn),
                 ("primacy_postgres_replayed_bytes", "WAL position replayed", server.replayed_lsn),
             ]
+        gauges += _health_gauges(report.health)
         for name, help_text, value in gauges:
             yield GaugeMetricFamily(name, help_text, value=float(value))
+        yield _alarms(report.health)
+        yield from _renewals(report.health.renewals)
+
+
+def _health_gauges(health: Health) -> list[tuple[str, str, float]]:
+    return [
+        (
+            "primacy_no_session_seconds",
+            "Primary: how long no fresh session was answered",
+            health.no_session_s,
+        ),
+        ("primacy_no_commit_seconds", "Primary: how long no client committed", health.no_commit_s),
+        ("primacy_fsync_waits_seconds", "How long a small synced write has been out", health.fsync_waits_s),
+        ("primacy_storage_hung", "1 when the storage counts as hung", health.hung),
+        ("primacy_disk_full", "1 from full until the ballast stands again", health.full),
+        ("primacy_disk_free_bytes", "Free on the data volume; -1: not measured", health.free_bytes),
+        ("primacy_ballast", "1 while the ballast stands", health.ballast),
+    ]
+
+
+def _alarms(health: Health) -> Metric:
+    alarms = GaugeMetricFamily("primacy_alarm", "1 for each alarm that is on", labels=["name"])
+    for name in ALARMS:
+        alarms.add_metric([name], float(name in health.alarms))
+    return alarms
+
+
+def _renewals(renewals: Renewals) -> Iterator[Metric]:
+    """How near the renewals came to the lease's end: alert on it before a failover that is not needed."""
+    yield CounterMetricFamily(
+        "primacy_renewal_near_misses",
+        "Renewals that landed when most of the lease's time was used up",
+        value=renewals.near_misses,
+    )
+    buckets = [
+        (str(bound) if bound < BOUNDS[-1] else "+Inf", float(count))
+        for bound, count in zip(BOUNDS, renewals.buckets or (0,) * len(BOUNDS), strict=True)
+    ]
+    yield HistogramMetricFamily(
+        "primacy_renewal_used_share",
+        "Share of the lease's time that was used up when its renewal landed",
+        buckets=buckets,
+        sum_value=renewals.used_sum,
+    )
+    most = "The highest such share since this agent began"
+    yield GaugeMetricFamily("primacy_renewal_used_share_most", most, value=renewals.used_most)

@@ -16,7 +16,8 @@ import psycopg
 from failover_agent.adapters.postgres.plan import SUPERUSER, PostgresPlan
 
 EVERY_S = 1.0
-# What our looks do is rolled back and not counted here (sql.LocalSql).
+# PostgreSQL counts a transaction when it has touched a table; a client that only says SELECT 1 shows
+# itself by its session. What our looks do is rolled back and not counted here (sql.LocalSql).
 _COUNT = "SELECT coalesce(sum(xact_commit), 0)::bigint FROM pg_stat_database"
 
 

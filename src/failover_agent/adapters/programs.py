@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+KILL_S = 1.0  # a killed program is gone by then, unless it hangs in the kernel
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -147,4 +149,5 @@ def _user(name: str | None) -> _Who:
 def _kill_group(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # who hangs on a volume does not even die
+        process.wait(KILL_S)

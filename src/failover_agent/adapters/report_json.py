@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from failover_agent.core.health import Health, Renewals
 from failover_agent.core.model import Fork, NodeReport, Server, ServerState, Unknown
 
 
@@ -28,9 +29,25 @@ def decode(plain: object) -> NodeReport:
     if not isinstance(plain, Mapping):
         raise NotAReport("not an object")
     try:
-        return NodeReport(**{**_known(NodeReport, plain), "server": _server(plain["server"])})
+        return NodeReport(**{**_known(NodeReport, plain), **_parts(plain)})
     except (KeyError, TypeError, ValueError) as error:
         raise NotAReport(f"{type(error).__name__}: {error}") from error
+
+
+def _parts(plain: Mapping[str, Any]) -> dict[str, Any]:
+    health = plain.get("health") or {}  # an older agent does not tell it
+    renewals = _known(Renewals, health.get("renewals") or {})
+    renewals["buckets"] = tuple(int(n) for n in renewals.get("buckets", ()))
+    return {
+        "server": _server(plain["server"]),
+        "health": Health(
+            **{
+                **_known(Health, health),
+                "renewals": Renewals(**renewals),
+                "alarms": tuple(str(name) for name in health.get("alarms", ())),
+            }
+        ),
+    }
 
 
 def _server(plain: Mapping[str, Any]) -> Server | Unknown:

@@ -18,6 +18,9 @@ def show(cluster: dict[str, Any], console: Console) -> None:
     )
     console.print(_members(cluster["members"]))
     console.print(_endpoints(cluster["endpoints"]))
+    for member in cluster["members"]:
+        if alarms := member.get("alarms"):
+            console.print(f"[red]{member['name']}: {', '.join(alarms)}[/]")
 
 
 def _members(members: list[dict[str, Any]]) -> Table:

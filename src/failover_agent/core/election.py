@@ -24,6 +24,8 @@ class Candidate:
     nofailover: bool = False
     reaches_ec2: bool = False
     reads_store: bool = True
+    hung: bool = False  # its storage does not answer
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ def unfit(candidate: Candidate, lease: LeaseItem, lag_limit_bytes: int) -> str:
         return f"its data is of system {server.system_identifier}, the lease's is {lease.system_identifier}"
     if candidate.nofailover:
         return "it is marked nofailover"
+    if candidate.hung:
+        return "its storage does not answer"
     if not candidate.reads_store:
         return "it does not reach the store, so it cannot claim"
     if server.received_lsn == 0:
@@ -71,12 +75,13 @@ def elect(
     return Verdict(best.name, tuple(reasons.items()))
 
 
-def _rank(c: Candidate, prefer_az: str) -> tuple[int, bool, int, bool, int, str]:
-    """Ascending: most WAL received, reaches EC2 (P5), most replayed, near, highest priority, name."""
+def _rank(c: Candidate, prefer_az: str) -> tuple[int, bool, bool, int, bool, int, str]:
+    """Ascending: most WAL received, has room, reaches EC2 (P5), most replayed, near, priority, name."""
     server = c.server
     assert isinstance(server, Server), "only fit candidates are ranked"
     return (
         -server.received_lsn,
+        c.full,
         not c.reaches_ec2,
         -server.replayed_lsn,
         c.az != prefer_az,

@@ -5,7 +5,10 @@ Where a field is Unknown, each fact takes the side that cannot lose data, and sa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from failover_agent.core.election import Candidate, Verdict, elect, unfit
+from failover_agent.core.liveness import IDLE_BYTES, has_room, is_stuck
 from failover_agent.core.model import LeaseSeen, NodeReport, Server, ServerState, Unknown
 from failover_agent.core.promotion import Standing
 from failover_agent.core.rejoin import Way, choose_way
@@ -188,7 +191,7 @@ def i_am_the_choice(s: Snapshot) -> bool:
 def verdict(s: Snapshot) -> Verdict:
     """The election among me and those who answer."""
     assert isinstance(s.lease, LeaseSeen), "asked only where a lease was seen"
-    others = [_candidate(r) for r in s.fresh()]
+    others = [candidate_of(r) for r in s.fresh()]
     az = next((m.az for m in (s.me, *s.others) if m.name == _last_holder(s)), "")
     return elect([_myself(s), *others], s.lease.item, s.lag_limit_bytes, az)
 
@@ -208,11 +211,32 @@ def _last_holder(s: Snapshot) -> str:
 
 def _myself(s: Snapshot) -> Candidate:
     nofailover = s.nofailover or my_promotion_was_abandoned(s)
-    return Candidate(s.me.name, s.me.az, s.server, s.priority, nofailover, s.reaches_ec2)
+    health = s.health
+    return Candidate(
+        s.me.name,
+        s.me.az,
+        s.server,
+        s.priority,
+        nofailover,
+        s.reaches_ec2,
+        hung=health.hung,
+        full=health.full,
+    )
 
 
-def _candidate(r: NodeReport) -> Candidate:
-    return Candidate(r.name, r.az, r.server, r.priority, r.nofailover, r.reaches_ec2, r.reads_store)
+def candidate_of(r: NodeReport) -> Candidate:
+    """What counts in an election, of a node that told it itself."""
+    return Candidate(
+        r.name,
+        r.az,
+        r.server,
+        r.priority,
+        r.nofailover,
+        r.reaches_ec2,
+        r.reads_store,
+        r.health.hung,
+        r.health.full,
+    )
 
 
 def serving_holder(s: Snapshot) -> NodeReport | None:
@@ -262,3 +286,53 @@ def my_promotion_is_unjudged(s: Snapshot) -> bool:
 
 def a_switchover_was_ordered(s: Snapshot) -> bool:
     return s.order is not None
+
+
+def i_serve_or_did_when_last_seen(s: Snapshot) -> bool:
+    if isinstance(s.server, Server):
+        return i_am_primary(s)
+    return s.server_before is not None and s.server_before.state is ServerState.PRIMARY
+
+
+def nothing_moves_here(s: Snapshot) -> bool:
+    """Neither a client's commit nor a fresh session for as long as the limit says (N4)."""
+    return is_stuck(s.health, s.limits)
+
+
+def an_idle_standby_answers(s: Snapshot) -> bool:
+    """A standby of mine that has replayed what it received: it is not the load that holds everything up."""
+    return any(
+        isinstance(r.server, Server)
+        and r.server.upstream == s.me.name
+        and r.server.received_lsn - r.server.replayed_lsn <= IDLE_BYTES
+        for r in _well_standbys(s)
+    )
+
+
+def my_storage_hangs(s: Snapshot) -> bool:
+    return s.health.hung
+
+
+def another_standby_answers(s: Snapshot) -> bool:
+    return any(_well_standbys(s))
+
+
+def my_disk_is_full(s: Snapshot) -> bool:
+    return s.health.full
+
+
+def a_standby_has_room(s: Snapshot) -> bool:
+    return any(
+        isinstance(r.server, Server) and r.server.streaming and has_room(r.health, s.limits)
+        for r in _well_standbys(s)
+    )
+
+
+def i_do_not_rest(s: Snapshot) -> bool:
+    return not s.resting
+
+
+def _well_standbys(s: Snapshot) -> Iterator[NodeReport]:
+    for r in s.fresh():
+        if isinstance(r.server, Server) and r.server.state is ServerState.STANDBY and not r.health.hung:
+            yield r

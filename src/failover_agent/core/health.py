@@ -44,3 +44,8 @@ class Health:
     free_bytes: int = -1  # -1: not measured
     ballast: bool = False  # the ballast stands
     renewals: Renewals = Renewals()
+    alarms: tuple[str, ...] = ()  # names, see `liveness.alarms`
+
+
+WELL = Health()
+BALANCED = Limits()

@@ -20,6 +20,7 @@ PROBE_EVERY_S = 2.0  # a fresh session is tried
 FSYNC_EVERY_S = 1.0  # a small write is synced
 STEP_S = 2.0
 ALARM_AT = 0.5  # of a limit: people hear of it before anything is done
+IDLE_BYTES = 64 << 10  # received and not replayed yet: what the background writes at any moment
 FULL_BYTES = 32 << 20  # two WAL segments: with less PostgreSQL is about to stop by itself
 ROOM_BYTES = 4 * FULL_BYTES  # on top of the ballast: worth handing over for
 
@@ -157,8 +158,11 @@ def is_stuck(health: Health, limits: Limits) -> bool:
     return stuck_s(health) >= limits.stuck_after_s
 
 
+ALARMS = ("no-progress", "no-new-sessions", "storage-hung", "storage-slow", "disk-full")
+
+
 def alarms(health: Health, limits: Limits) -> dict[str, str]:
-    """Name and sentence of everything that people should know of."""
+    """Name, of ALARMS, and sentence of everything that people should know of."""
     found: dict[str, str] = {}
     if stuck_s(health) >= ALARM_AT * limits.stuck_after_s:
         found["no-progress"] = "PostgreSQL shows neither a commit of a client nor a fresh session"

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
+from failover_agent.core.health import WELL, Health
+
 Mode = Literal["async", "quorum", "strict"]
 
 LEASE_SCHEMA_VERSION = 1
@@ -152,6 +154,7 @@ class NodeReport:
     serving: bool = False  # primary, and its gate is open to clients
     interface_id: str = ""  # where a route must point to reach it
     reads_open: bool = False  # a standby whose gate is open to readers (G6)
+    health: Health = WELL
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from failover_agent.core.snapshot import (
     DropBeliefs,
     Follow,
     Init,
+    LeaveFullDisk,
+    LeaveHungStorage,
     PublishIdentity,
     RecoverPrimary,
     Release,
@@ -98,6 +100,10 @@ def _why_not_me(s: Snapshot) -> str:
     return "; ".join([*waits, *(f"{name}: {why}" for name, why in chosen.why_not)])
 
 
+def _which_volume(s: Snapshot) -> str:
+    return f"the {s.health.fsync_where} volume"
+
+
 SHUT_OUT = (ShutGate(), UnbindVips())
 
 RULES = (
@@ -119,6 +125,14 @@ RULES = (
         then=_do(*SHUT_OUT),
         because="I do not hold the lease and still had an open gate or a virtual address",
     ),
+    # Above `busy`: a job that hangs on the volume must not keep the lease for ever.
+    Rule(
+        "leave-hung-storage",
+        when=(f.the_lease_is_mine, f.my_storage_hangs, f.another_standby_answers),
+        then=_do(LeaveHungStorage()),
+        because="my storage does not answer, WAL does not reach it, and a standby could go on",
+        detail=_which_volume,
+    ),
     Rule("busy", when=(f.a_job_runs,), because="a long job runs here", detail=lambda s: s.job),
     Rule(
         "blind",
@@ -129,6 +143,12 @@ RULES = (
         "foreign-data",
         when=(f.the_lease_is_not_mine, f.my_data_is_foreign),
         because="the data directory belongs to another cluster than the lease; hands off",
+    ),
+    Rule(
+        "storage-hung",
+        when=(f.the_lease_is_not_mine, f.my_storage_hangs),
+        because="my storage does not answer; nothing here touches it until it does",
+        detail=_which_volume,
     ),
     # The lease is mine.
     Rule(
@@ -159,6 +179,18 @@ RULES = (
         because="PostgreSQL neither starts nor promotes here any more; the lease is free for another node",
     ),
     Rule(
+        "stuck",
+        when=(
+            f.the_lease_is_mine,
+            f.i_was_primary_in_this_epoch,
+            f.i_serve_or_did_when_last_seen,
+            f.nothing_moves_here,
+            f.an_idle_standby_answers,
+        ),
+        then=_do(RecoverPrimary()),
+        because="PostgreSQL runs and neither commits nor takes a session, while a standby has nothing to do",
+    ),
+    Rule(
         "recover",
         when=(f.the_lease_is_mine, f.i_am_stopped, f.i_was_primary_in_this_epoch),
         then=_do(RecoverPrimary()),
@@ -181,6 +213,18 @@ RULES = (
         when=(f.the_lease_is_mine, f.i_am_primary, f.initdb_is_not_done),
         then=_do(PublishIdentity()),
         because="the lease item must name the new system before anybody writes to it",
+    ),
+    Rule(
+        "disk-full",
+        when=(
+            f.the_lease_is_mine,
+            f.i_am_primary,
+            f.my_disk_is_full,
+            f.a_standby_has_room,
+            f.i_do_not_rest,
+        ),
+        then=_do(LeaveFullDisk()),
+        because="my data volume is full and a standby has room",
     ),
     Rule(
         "switchover",

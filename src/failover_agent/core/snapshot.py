@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from failover_agent.core.health import BALANCED, WELL, Health, Limits
 from failover_agent.core.model import (
     Heard,
     LeaseItem,
@@ -71,6 +72,8 @@ class Snapshot:
     nofailover: bool = False
     priority: int = 0
     reaches_ec2: bool = False
+    health: Health = WELL
+    limits: Limits = BALANCED
 
     def but(self, **changes: object) -> Snapshot:
         """The same moment, differing only as stated."""
@@ -147,6 +150,16 @@ class SwitchOver:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveHungStorage:
+    """Shut, kill what can be killed, and give the lease away without touching the volume."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveFullDisk:
+    """Hand over as in a switchover to a standby that has room."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartStandby:
     upstream: str
 
@@ -180,6 +193,8 @@ Action = (
     | Serve
     | PublishIdentity
     | SwitchOver
+    | LeaveHungStorage
+    | LeaveFullDisk
     | StartStandby
     | Follow
     | Rewind

@@ -59,6 +59,7 @@ class Agent:
         self.body.readers.adopt()
         self.body.ports.gate.watch(self.keeper.disturbed)
         self.body.ports.postgres.on_death(self.wake)
+        self.body.ports.probes.start()
 
     def run(self) -> None:
         """Run until `stop`. PostgreSQL, the gate and the lease are left as they are: a next life goes on.
@@ -149,6 +150,7 @@ class Agent:
             serving=is_primary and self.keeper.holds(self.keeper.serving_epoch()),
             interface_id=settings.interface_id,
             reads_open=self.keeper.gate.reads_open(self.body.ports.clock.now()),
+            health=self.body.vigil.health,
         )
 
     def _is_abandoned(self) -> bool:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from failover_agent.core.health import BALANCED, Limits
 from failover_agent.core.model import Endpoint, Heard, Holder, Member, Mode, Timings, Unknown
 from failover_agent.errors import AgentError
 from failover_agent.ports import (
@@ -17,6 +18,7 @@ from failover_agent.ports import (
     Notebook,
     Peers,
     Postgres,
+    Probes,
     RouteTables,
     Supervisor,
 )
@@ -24,6 +26,7 @@ from failover_agent.shell.jobs import Jobs
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.keeper import Keeper
 from failover_agent.shell.lease_memory import Identity
+from failover_agent.shell.liveness import Unprobed, Vigil
 from failover_agent.shell.orders import Orders
 from failover_agent.shell.promotions import Promotions
 from failover_agent.shell.readers import Readers
@@ -45,6 +48,7 @@ class Ports:
     run_notes: Notebook  # gone after a reboot
     state_notes: Notebook  # survives one
     bootstrap_token: BootstrapToken
+    probes: Probes = field(default_factory=Unprobed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Settings:
     nofailover: bool = False
     mode: Mode = "async"
     version: str = ""
+    limits: Limits = BALANCED
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class Body:
     routes_waker: threading.Event
     readers: Readers
     promotions: Promotions
+    vigil: Vigil
     orders: Orders = field(default_factory=Orders)
 
     @property
@@ -140,4 +146,7 @@ def make_body(
         settings.me.name, ports.store, ports.state_notes, ports.postgres, ports.clock, journal
     )
     routes_waker = threading.Event()
-    return Body(ports, settings, workers, journal, keeper, jobs, waker, routes_waker, readers, promotions)
+    vigil = Vigil(ports.probes, settings.limits, keeper, ports.clock, journal)
+    return Body(
+        ports, settings, workers, journal, keeper, jobs, waker, routes_waker, readers, promotions, vigil
+    )

@@ -13,6 +13,7 @@ from failover_agent.killpoints import at
 from failover_agent.ports import Progress
 from failover_agent.shell.body import HALF_REWOUND, Body
 from failover_agent.shell.handover import recover_primary, switch_over
+from failover_agent.shell.leave import leave_full_disk, leave_hung_storage
 from failover_agent.shell.observe import Observer
 
 FENCE_STOP_S = 5.0  # the gate is shut already: time for a clean end, which makes the rewind cheap
@@ -38,6 +39,8 @@ class Executor:
             s.Serve: self._serve,
             s.PublishIdentity: lambda _: body.keeper.renew_now(),
             s.SwitchOver: lambda a: switch_over(body, a.order),
+            s.LeaveHungStorage: lambda _: leave_hung_storage(body),
+            s.LeaveFullDisk: lambda _: leave_full_disk(body),
             s.StartStandby: self._start_standby,
             s.Follow: lambda a: body.ports.postgres.follow(a.upstream),
             s.Rewind: self._rewind,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from failover_agent.core.election import Candidate, elect
+from failover_agent.core.election import elect
+from failover_agent.core.facts import candidate_of
 from failover_agent.core.lsn import show
 from failover_agent.core.model import LeaseItem, NodeReport, Server, ServerState, Unknown
 from failover_agent.core.snapshot import SwitchoverOrder
@@ -29,7 +30,7 @@ def switch_over(body: Body, order: SwitchoverOrder) -> None:
     """Carry out a person's order; on any refusal this node goes on serving."""
     try:
         target = _choose(body, order.to)
-        result = _hand_over(body, target)
+        result = hand_over(body, target)
     except AgentError as error:
         body.journal.event("switchover-failed", to=order.to, why=str(error.args[0]))
         body.orders.close(order.number, None, error)
@@ -37,7 +38,8 @@ def switch_over(body: Body, order: SwitchoverOrder) -> None:
         body.orders.close(order.number, result)
 
 
-def _hand_over(body: Body, target: str) -> HandedOver:
+def hand_over(body: Body, target: str) -> HandedOver:
+    """Shut, stop, and release to `target` when it has received everything. Raises AgentError."""
     mine = body.keeper.mine()
     if mine is None:
         raise PeerRefused("the lease ended before the switchover began", hint="Order it again.")
@@ -47,7 +49,7 @@ def _hand_over(body: Body, target: str) -> HandedOver:
     body.unbind_vips()  # before anything else: no answer leaves under it any more (G8)
     body.ports.postgres.stop(STOP_S)
     end = body.ports.postgres.wal_end()
-    if isinstance(end, Unknown) or not _wait_for(body, [target], end, CATCH_UP_S):
+    if isinstance(end, Unknown) or not wait_for(body, [target], end, CATCH_UP_S):
         raise PostgresFailed(  # the next round finds a stopped primary and starts it in place
             f"{target} has not received everything up to "
             f"{end.why if isinstance(end, Unknown) else show(end)} within {CATCH_UP_S:g} s",
@@ -82,7 +84,7 @@ def _choose(body: Body, to: str) -> str:
             fit.append(heard.report)
     if mine is not None:
         verdict = elect(
-            [_candidate(r) for r in fit], _at_my_end(body, mine.item), body.settings.lag_limit_bytes
+            [candidate_of(r) for r in fit], _at_my_end(body, mine.item), body.settings.lag_limit_bytes
         )
         if verdict.winner:
             return verdict.winner
@@ -107,10 +109,6 @@ def _why_not_streaming(report: NodeReport, me: str) -> str:
 def _at_my_end(body: Body, item: LeaseItem) -> LeaseItem:
     server = body.ports.postgres.observe()
     return item.but(lsn=server.received_lsn) if isinstance(server, Server) else item
-
-
-def _candidate(r: NodeReport) -> Candidate:
-    return Candidate(r.name, r.az, r.server, r.priority, r.nofailover, r.reaches_ec2, r.reads_store)
 
 
 def recover_primary(body: Body, expect_primary: Callable[[], None]) -> None:
@@ -139,19 +137,25 @@ def _heir(body: Body) -> str:
         body.journal.trouble("reading the end of the WAL", end.why)
         return ""
     names = [h.report.name for h in body.fresh_heard() if _may_inherit(h.report, body.me)]
-    has_all = _wait_for(body, names, end, LAST_BYTES_S)
+    return best_of(body, wait_for(body, names, end, LAST_BYTES_S))
+
+
+def best_of(body: Body, reports: list[NodeReport]) -> str:
+    """The one of these standbys to hand over to; empty when there is none, or the lease is gone."""
     mine = body.keeper.mine()
-    if not has_all or mine is None:
+    if not reports or mine is None:
         return ""
-    return elect([_candidate(r) for r in has_all], mine.item, body.settings.lag_limit_bytes).winner
+    return elect([candidate_of(r) for r in reports], mine.item, body.settings.lag_limit_bytes).winner
 
 
 def _may_inherit(report: NodeReport, me: str) -> bool:
-    server = report.server
+    server, health = report.server, report.health
+    if health.hung or health.full:
+        return False
     return isinstance(server, Server) and server.state is ServerState.STANDBY and server.upstream == me
 
 
-def _wait_for(body: Body, names: list[str], end: int, limit_s: float) -> list[NodeReport]:
+def wait_for(body: Body, names: list[str], end: int, limit_s: float) -> list[NodeReport]:
     """Those of `names` that have received up to `end`, as soon as there is one; none after `limit_s`."""
     clock = body.ports.clock
     until = clock.now() + limit_s

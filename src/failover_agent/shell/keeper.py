@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from failover_agent.core import lease_writes as writes
+from failover_agent.core.health import Renewals
 from failover_agent.core.model import Absent, LeaseSeen, Server, Timings, Version
 from failover_agent.core.snapshot import Mine
 from failover_agent.ports import Clock, Gate, LeaseStore, Notebook
@@ -75,6 +76,10 @@ class Keeper:
     def know(self, server: Server) -> None:
         """What the next renewal says about this node's PostgreSQL."""
         self._desk.facts = server
+
+    def renewals(self) -> Renewals:
+        """How close the renewals came to the end of the lease."""
+        return self._desk.renewals
 
     # The round
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from failover_agent.core import lease_writes as writes
+from failover_agent.core import near_miss
+from failover_agent.core.health import Renewals
 from failover_agent.core.model import (
     Landed,
     LeaseItem,
@@ -68,6 +70,7 @@ class LeaseDesk:
         self.next_beat = 0.0
         self.retry_at = 0.0
         self.facts = Server(ServerState.ABSENT)  # as last looked at
+        self.renewals = Renewals()
 
     def valid(self) -> Mine | None:
         """The lease while it is valid, else None."""
@@ -132,6 +135,8 @@ class LeaseDesk:
             old = self.mine
             kept = old is not None and old.epoch == pending.item.epoch and old.was_primary
             self.mine = Mine(pending.item, until, was_primary=kept)
+            if old is not None:
+                self._measure(old)
             self.follow_with_gate()
         self.next_beat = pending.first_sent + self.timings.beat_s
         if old is None:
@@ -139,6 +144,11 @@ class LeaseDesk:
                 self.journal.phase("claimed", pending.item.epoch)
             self.claims = False
             self.changed()
+
+    def _measure(self, old: Mine) -> None:
+        right_s = old.item.ttl_s - self.timings.margin_s
+        used = near_miss.share_used(self.clock.now(), old.valid_until, right_s)
+        self.renewals = near_miss.add(self.renewals, used)
 
     def follow_with_gate(self) -> None:
         with self.gate.lock:

@@ -33,6 +33,7 @@ class Observer:
         server = self._server()
         if isinstance(server, Server):
             body.keeper.know(server)
+        health = body.vigil.round(server, self._server_before)
         mine = body.keeper.mine()
         if mine is not None:
             self._learn(mine.item)
@@ -71,6 +72,8 @@ class Observer:
             nofailover=settings.nofailover or body.jobs.stands_back(),
             priority=settings.priority,
             reaches_ec2=self.reaches_ec2,
+            health=health,
+            limits=settings.limits,
         )
 
     def _standing(self, server: Server | Unknown, lease: LeaseSeen | Unknown | None) -> Standing:
@@ -110,8 +113,8 @@ class Observer:
         if not isinstance(server, Server) or server.state is not ServerState.STOPPED:
             self._wal_end = 0
             return server
-        if server.received_lsn or self._body.jobs.doing():
-            return server
+        if server.received_lsn or self._body.jobs.doing() or self._body.vigil.health.hung:
+            return server  # also where reading would hang: whoever waits for the volume waits for it all
         if not self._wal_end:
             end = self._body.ports.postgres.wal_end()
             self._wal_end = end if isinstance(end, int) else 0
@@ -164,6 +167,7 @@ class Observer:
         """Believe nothing that was seen before now; what was to happen within a time gets it anew (N7)."""
         self._lease = None
         self._unstreamed_since = None
+        self._body.vigil.forget()
         self._ignore_before = self._body.ports.clock.now()
 
     def pause_s(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from failover_agent.core.model import Heard, Member, NodeReport, Server, ServerState, Unknown
 from failover_agent.shell.body import Body
 from failover_agent.shell.observe import Observer
@@ -52,6 +54,7 @@ def _member(member: Member, report: NodeReport | Unknown, end: int | None) -> di
     row |= {"state": "silent", "lag_bytes": None, "timeline": None}
     if isinstance(report, Unknown):
         return row | {"why": report.why}
+    row |= _health(report)
     server = report.server
     if isinstance(server, Unknown):
         return row | {"state": report.doing or "no answer from PostgreSQL", "why": server.why}
@@ -65,6 +68,10 @@ def _member(member: Member, report: NodeReport | Unknown, end: int | None) -> di
         "upstream": server.upstream,
         "reads_open": report.reads_open,
     }
+
+
+def _health(report: NodeReport) -> dict[str, object]:
+    return {"alarms": sorted(report.health.alarms), "health": dataclasses.asdict(report.health)}
 
 
 def _state(report: NodeReport, server: Server) -> str:

@@ -24,8 +24,10 @@ from tests.unit.core.test_rules import (
     following,
     report,
 )
+from tests.unit.core.test_rules_liveness import HEIR_STANDS_BY
 
 from failover_agent.core import snapshot as a
+from failover_agent.core.health import Health
 from failover_agent.core.model import LeaseItem, LeaseSeen, Server, ServerState, Unknown
 from failover_agent.core.promotion import Standing
 from failover_agent.core.reads import reads_until
@@ -61,7 +63,14 @@ HOLDS: tuple[Mine | None, ...] = (
     Mine(MINE.item, NOW + 3, was_primary=False),
     Mine(UNNAMED, NOW + 3, was_primary=True),
 )
-HEARD = ((), DB1_SERVES, DB1_STANDS_BY, (report(DB1, ABSENT),), (report(DB1, SILENT),))
+HEARD = (
+    (),
+    DB1_SERVES,
+    DB1_STANDS_BY,
+    (report(DB1, ABSENT),),
+    (report(DB1, SILENT),),
+    HEIR_STANDS_BY,
+)
 REST: tuple[dict[str, object], ...] = (
     {},
     {"slept_s": 100.0},
@@ -77,6 +86,10 @@ REST: tuple[dict[str, object], ...] = (
     {"bootstrap_token": True, "me": DB1, "others": (DB2,), "heard": (report(DB2, ABSENT),)},
     {"order": SwitchoverOrder(1, "")},
     {"server_before": PRIMARY},
+    {"server_before": PRIMARY, "health": Health(no_session_s=10, no_commit_s=10)},
+    {"health": Health(hung=True, fsync_where="data", fsync_waits_s=10)},
+    {"health": Health(hung=True), "job": "start"},
+    {"health": Health(full=True)},
     {"server_before": STANDBY},
 )
 NEEDS_THE_LEASE = (
@@ -87,6 +100,8 @@ NEEDS_THE_LEASE = (
     a.Init,
     a.PublishIdentity,
     a.Release,
+    a.LeaveHungStorage,
+    a.LeaveFullDisk,
 )
 TOUCHES_DATA = (a.Init, a.Rewind, a.Clone, a.StartStandby, a.TakeOver)
 
@@ -117,6 +132,12 @@ def test_no_snapshot_lets_a_node_write_without_a_lease_it_can_prove() -> None:
             if isinstance(seen.lease, LeaseSeen) and seen.lease.item is UNNAMED and seen.me == DB1:
                 continue  # the node that made the system may go on with it before the lease names it
             assert not any(isinstance(x, TOUCHES_DATA) for x in decision.actions), (seen, decision)
+
+        if seen.health.hung and not proven:
+            assert not any(isinstance(x, (*TOUCHES_DATA, a.Claim)) for x in decision.actions), (
+                seen,
+                decision,
+            )
 
     assert fired == {rule.name for rule in RULES}, "a rule that never fires is dead code"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from failover_agent.adapters.postgres import make, on_disk, process, rewind
-from failover_agent.adapters.postgres.control import Control
+from failover_agent.adapters.postgres.control import KILL_TIMEOUT_S, Control
 from failover_agent.adapters.postgres.observe import Observer
 from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.adapters.postgres.sql import LocalSql
@@ -48,8 +48,8 @@ class LocalPostgres:
     def stop(self, timeout_s: float) -> None:
         self._control.stop(timeout_s)
 
-    def kill(self) -> None:
-        self._control.kill()
+    def kill(self, timeout_s: float = KILL_TIMEOUT_S) -> None:
+        self._control.kill(timeout_s)
 
     def checkpoint(self) -> None:
         self._control.checkpoint()

@@ -140,8 +140,8 @@ class Control:
             self.kill()
         self._sql.forget()
 
-    def kill(self) -> None:
-        self._unit.kill(KILL_TIMEOUT_S)
+    def kill(self, timeout_s: float = KILL_TIMEOUT_S) -> None:
+        self._unit.kill(timeout_s)
         self._sql.forget()
 
     def checkpoint(self) -> None:

@@ -67,8 +67,9 @@ class LocalSql:
         connection, self._kept = self._kept, None
         try:
             if connection is None or connection.closed:
-                connection = self._connect(f"-c statement_timeout={_LOOK_TIMEOUT_MS}")
+                connection = self._connect(f"-c statement_timeout={_LOOK_TIMEOUT_MS}", autocommit=False)
             row = connection.execute(LOOK).fetchone()
+            connection.rollback()  # a look must not count as a commit: commits show that clients live (N4)
         except psycopg.Error as error:
             if connection is not None:
                 connection.close()
@@ -110,7 +111,7 @@ class LocalSql:
         except psycopg.Error as error:
             raise PostgresFailed(f"{what}: {str(error).strip()}", hint="See its log.") from error
 
-    def _connect(self, options: str) -> psycopg.Connection[Any]:
+    def _connect(self, options: str, *, autocommit: bool = True) -> psycopg.Connection[Any]:
         return psycopg.connect(
             host=str(self._plan.socket_dir),
             port=self._plan.port,
@@ -119,7 +120,7 @@ class LocalSql:
             application_name="failover-agent",
             connect_timeout=CONNECT_TIMEOUT_S,
             options=f"{options} -c synchronous_commit=local",
-            autocommit=True,
+            autocommit=autocommit,
             row_factory=namedtuple_row,
         )
 
