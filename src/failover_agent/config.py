@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from failover_agent.core import liveness
 from failover_agent.core.health import Limits
 from failover_agent.core.model import Timings
-from failover_agent.core.timings import PROFILES, complaints
+from failover_agent.core.timings import PROFILES, impossible
 from failover_agent.errors import ConfigRefused
 
 DEFAULT_PATH = Path("/etc/failover-agent/agent.yml")
@@ -155,8 +155,6 @@ class Config(Part):
             )
         if self.postgres.port == self.postgres.replication_port:
             raise ValueError(f"postgres.port and postgres.replication_port are both {self.postgres.port}")
-        if broken := complaints(self.timing()):
-            raise ValueError(f"timings of profile {self.profile}: {'; '.join(broken)}")
         if broken := liveness.complaints(self.limits(), self.timing()):
             raise ValueError(f"liveness of profile {self.profile}: {'; '.join(broken)}")
         for name, own in (("state_dir", self.state_dir), ("run_dir", self.run_dir)):
@@ -209,12 +207,15 @@ def parse(plain: Any, *, where: str) -> Config:  # whatever YAML gave
                 hint=f"Use {key}: {possible} in this version.",
             )
     try:
-        return Config.model_validate(plain)
+        config = Config.model_validate(plain)
     except ValidationError as error:
         raise ConfigRefused(
             f"{where} is refused: " + "; ".join(_wrong(e) for e in error.errors()),
             hint="Correct the inventory and run the playbook; `failoverctl check-config` tries a file.",
         ) from error
+    if refused := impossible(config.timing(), f"timings of profile {config.profile} in {where}"):
+        raise refused
+    return config
 
 
 def _wrong(error: Any) -> str:  # pydantic's ErrorDetails

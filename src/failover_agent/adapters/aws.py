@@ -8,9 +8,21 @@ from typing import Any
 import botocore.credentials
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from failover_agent.adapters.aws_clock import SERVER_CLOCK
+from failover_agent.core.model import Unknown
+from failover_agent.errors import (
+    AgentError,
+    ApiRefused,
+    ApiThrottled,
+    CredentialsMissing,
+    Ec2Unreachable,
+    RightMissing,
+    StoreSchemaWrong,
+    StoreTableMissing,
+    StoreUnreachable,
+)
 
 # The metadata service hands out new credentials at least five minutes before the old ones end, botocore
 # asks from fifteen minutes before: a look every half minute is always ahead.
@@ -29,6 +41,19 @@ _THROTTLED = frozenset(
     }
 )
 _NO_RIGHT = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"})
+_NO_IDENTITY = frozenset(
+    {
+        "AuthFailure",
+        "UnrecognizedClientException",
+        "InvalidClientTokenId",
+        "ExpiredTokenException",
+        "ExpiredToken",
+        "RequestExpired",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+    }
+)
+_NO_TABLE = "ResourceNotFoundException"
 
 
 class CredentialsAhead(botocore.credentials.Credentials):
@@ -47,8 +72,6 @@ class CredentialsAhead(botocore.credentials.Credentials):
         if self._frozen is None:
             self.refresh()
         if self._frozen is None:
-            from botocore.exceptions import NoCredentialsError
-
             raise NoCredentialsError
         return self._frozen
 
@@ -109,11 +132,10 @@ def client(
 def why(error: Exception, *, about: str) -> str:
     """One line for `Unknown`: what failed about what, and what to do where one can do something."""
     if isinstance(error, ClientError):
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        text = str(error.response.get("Error", {}).get("Message", ""))
+        code, text = code_of(error), _text_of(error)
         if code in _NO_RIGHT:
             return f"{about}: not allowed ({code}); give the instance role the right: {text}"
-        if code == "ResourceNotFoundException":
+        if code == _NO_TABLE:
             return f"{about}: there is no such table; run the playbook, or correct `store` in agent.yml"
         if code in _THROTTLED:
             return f"{about}: throttled ({code})"
@@ -121,5 +143,85 @@ def why(error: Exception, *, about: str) -> str:
     return f"{about}: {type(error).__name__}: {error}"
 
 
+def unknown(error: Exception, *, about: str, action: str) -> Unknown:
+    """What came instead of an answer to `action` (as IAM spells it), with its class."""
+    return Unknown(why(error, about=about), cause=fault(error, about=about, action=action))
+
+
+def fault(error: Exception, *, about: str, action: str) -> AgentError:
+    """The same by class and fields."""
+    if isinstance(error, ClientError):
+        return _refused(error, about, action)
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return CredentialsMissing.about(
+            "this node's AWS credentials",
+            value="none to be had",
+            expected="those of the instance's role, from the metadata service",
+            hint="Attach the instance profile that playbooks/provision.yml made.",
+        )
+    service, silent = _SILENT[action.partition(":")[0]]
+    return silent.about(
+        about,
+        value=f"no answer ({type(error).__name__}: {error})",
+        expected=f"an answer of {service}",
+        hint=_WAY[service],
+    )
+
+
+_SILENT: dict[str, tuple[str, type[AgentError]]] = {
+    "dynamodb": ("DynamoDB", StoreUnreachable),
+    "ec2": ("EC2", Ec2Unreachable),
+}
+_WAY = {
+    "DynamoDB": "Check this node's way out: the gateway endpoint in its subnet's route table, its security"
+    " group. If every node says so, DynamoDB is away: wait.",
+    "EC2": "Check the NAT instance of this zone, its source/destination check, this subnet's default route.",
+}
+
+
+def _refused(error: ClientError, about: str, action: str) -> AgentError:
+    code, text = code_of(error), _text_of(error)
+    if code in _NO_RIGHT:
+        return RightMissing.about(
+            action,
+            value=f"not allowed ({code}) for {about}: {text}",
+            expected="allowed to this node's role",
+            hint="Run playbooks/provision.yml: it puts the role's policy back. Look for a Deny, too.",
+        )
+    if code == _NO_TABLE:
+        return StoreTableMissing.about(
+            about,
+            value="there is no such table",
+            expected="the table of `store` in agent.yml",
+            hint="Restore it under the same name from its point-in-time recovery; see 'The lease is missing'"
+            " in docs/operations.md. A new, empty table is not enough.",
+        )
+    if code == "ValidationException" and "key" in text.lower():
+        return StoreSchemaWrong.about(
+            about,
+            value=text,
+            expected="partition key cluster (S) and sort key item (S)",
+            hint="The name in `store` is another program's table: name ours in primacy_store_table.",
+        )
+    if code in _THROTTLED:
+        return ApiThrottled.about(
+            action, value=code, expected="an answer", hint="Something in this account calls too often."
+        )
+    if code in _NO_IDENTITY:
+        return CredentialsMissing.about(
+            "this node's AWS credentials",
+            value=f"{code}: {text}",
+            expected="credentials that AWS knows",
+            hint="Is the role of the instance profile still there, and is this host's clock right?",
+        )
+    return ApiRefused.about(
+        action, value=f"{code}: {text} ({about})", expected="an answer", hint="See the AWS status page."
+    )
+
+
 def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _text_of(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Message", ""))

@@ -26,6 +26,7 @@ class ServerClock:
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
         self.offset_s = 0.0
+        self.heard_s: float | None = None  # the same as heard, small ones too; None before any answer
 
     def learn(self, headers: Mapping[str, str]) -> None:
         try:
@@ -34,7 +35,7 @@ class ServerClock:
             return  # no answer of AWS: it says nothing about time
         if theirs.tzinfo is None:
             theirs = theirs.replace(tzinfo=UTC)
-        offset_s = theirs.timestamp() - self._wall()
+        self.heard_s = offset_s = theirs.timestamp() - self._wall()
         self.offset_s = offset_s if abs(offset_s) > IGNORED_S else 0.0
 
     def serve(self, client: Any) -> None:  # botocore makes its client classes at run time

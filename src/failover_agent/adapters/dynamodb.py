@@ -8,6 +8,7 @@ A refused condition is the only answer that means "no"; everything else that is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -40,9 +41,10 @@ class DynamoLeaseStore:
 
     def read(self) -> LeaseItem | Unknown | None:
         answer = self._ask(
+            "GetItem",
             lambda: self._client.get_item(
                 TableName=self._table, Key=self._key(LEASE_KEY), ConsistentRead=True
-            )
+            ),
         )
         if isinstance(answer, Unknown):
             return answer
@@ -53,7 +55,7 @@ class DynamoLeaseStore:
             raise ValueError(f"an item of cluster {item.cluster!r} for the store of {self._cluster!r}")
         request = {"TableName": self._table, "Item": to_attributes(item), **_condition(only_if)}
         try:
-            answer = self._ask(lambda: self._client.put_item(**request))
+            answer = self._ask("PutItem", lambda: self._client.put_item(**request))
         except _ConditionFailed as refused:
             current = self._item(refused.current)
             # Somebody's item stands there and we cannot read it: that is no ground to act on.
@@ -64,14 +66,14 @@ class DynamoLeaseStore:
         if key == LEASE_KEY:
             raise ValueError("the lease is no side note")
         attributes = {**self._key(key), "value": {"M": {name: {"S": text} for name, text in value.items()}}}
-        answer = self._ask(lambda: self._client.put_item(TableName=self._table, Item=attributes))
+        answer = self._ask("PutItem", lambda: self._client.put_item(TableName=self._table, Item=attributes))
         return answer if isinstance(answer, Unknown) else None
 
     def notes(self, prefix: str) -> Mapping[str, Mapping[str, str]] | Unknown:
         found: dict[str, Mapping[str, str]] = {}
         request = self._notes_request(prefix)
         while True:
-            page = self._ask(lambda request=request: self._client.query(**request))  # type: ignore[misc]
+            page = self._ask("Query", partial(self._client.query, **request))
             if isinstance(page, Unknown):
                 return page
             for entry in page.get("Items", ()):
@@ -108,16 +110,16 @@ class DynamoLeaseStore:
         except NotReadable as error:
             return Unknown(f"table {self._table}, cluster {self._cluster}: {error}")
 
-    def _ask(self, call: Callable[[], T]) -> T | Unknown:
-        about = f"table {self._table}"
+    def _ask(self, action: str, call: Callable[[], T]) -> T | Unknown:
+        about, right = f"table {self._table}", f"dynamodb:{action}"
         try:
             return self._bounded.call(call, self._timeout_s)
         except ClientError as error:
             if aws.code_of(error) == "ConditionalCheckFailedException":
                 raise _ConditionFailed(cast("Attributes | None", error.response.get("Item"))) from error
-            return Unknown(aws.why(error, about=about))
+            return aws.unknown(error, about=about, action=right)
         except (BotoCoreError, GaveUp, OSError) as error:
-            return Unknown(aws.why(error, about=about))
+            return aws.unknown(error, about=about, action=right)
 
 
 class _ConditionFailed(Exception):

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from failover_agent.adapters import aws
 from failover_agent.adapters.bounded import Bounded, GaveUp
 from failover_agent.core.model import Unknown
-from failover_agent.errors import RouteDidNotMove
+from failover_agent.errors import AgentError, ApiRefused, RouteDidNotMove, RouteTableMissing, VipInsideVpc
 
 T = TypeVar("T")
 
@@ -53,6 +53,7 @@ class Ec2RouteTables:
             return {}
         answer = self._ask(
             "describing route tables",
+            "DescribeRouteTables",
             lambda: self._client().describe_route_tables(RouteTableIds=list(self._table_ids)),
         )
         if isinstance(answer, Unknown):
@@ -66,41 +67,64 @@ class Ec2RouteTables:
         about = f"pointing {vip} at {interface_id} in {table_id}"
         wish = {"RouteTableId": table_id, "NetworkInterfaceId": interface_id, **_destination(vip)}
         try:
-            answer = self._change(about, lambda: self._client().replace_route(**wish))
+            answer = self._change(about, "ReplaceRoute", lambda: self._client().replace_route(**wish))
             return answer if isinstance(answer, Unknown) else None
         except _NoSuchRoute:
             pass
         try:
-            answer = self._change(about, lambda: self._client().create_route(**wish))
+            answer = self._change(about, "CreateRoute", lambda: self._client().create_route(**wish))
         except _NoSuchRoute as error:
-            raise RouteDidNotMove(f"{about}: {error}", hint="Check that the route table exists.") from error
+            raise RouteTableMissing.about(
+                about, value=str(error), expected="a table that takes the route", hint=_TABLES
+            ) from error
         return answer if isinstance(answer, Unknown) else None
 
-    def _change(self, about: str, call: Callable[[], T]) -> T | Unknown:
+    def _change(self, about: str, action: str, call: Callable[[], T]) -> T | Unknown:
         try:
-            return self._ask(about, call)
+            return self._ask(about, action, call)
         except ClientError as error:
             code, text = aws.code_of(error), str(error)
             if code == "InvalidRoute.NotFound" or "no route defined" in text:
                 raise _NoSuchRoute(text) from error
             if code == "RouteAlreadyExists":  # somebody was quicker; the next comparison shows who
                 return Unknown(f"{about}: a route appeared meanwhile")
-            raise RouteDidNotMove(
-                aws.why(error, about=about),
-                hint="The role needs ec2:ReplaceRoute and ec2:CreateRoute on this table; the VIP must lie"
-                " outside the VPC's CIDRs, and the interface in this VPC.",
-            ) from error
+            raise _refusal(error, about, action) from error
 
-    def _ask(self, about: str, call: Callable[[], T]) -> T | Unknown:
+    def _ask(self, about: str, action: str, call: Callable[[], T]) -> T | Unknown:
         try:
             return self._bounded.call(call, self._timeout_s)
         except ClientError as error:
             refused = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) < 500
-            if refused and aws.code_of(error) not in _PASSING and not about.startswith("describing"):
+            if refused and aws.code_of(error) not in _PASSING and not action.startswith("Describe"):
                 raise
-            return Unknown(aws.why(error, about=about))
+            return aws.unknown(error, about=about, action=f"ec2:{action}")
         except (BotoCoreError, GaveUp, OSError) as error:
-            return Unknown(aws.why(error, about=about))
+            return aws.unknown(error, about=about, action=f"ec2:{action}")
+
+
+def _refusal(error: ClientError, about: str, action: str) -> AgentError:
+    """Why EC2 said no to a change, by class."""
+    found = aws.fault(error, about=about, action=f"ec2:{action}")
+    if not isinstance(found, ApiRefused):
+        return found
+    if aws.code_of(error) == "InvalidRouteTableID.NotFound":
+        return RouteTableMissing.about(
+            about, value="there is no such table", expected="a table of this VPC", hint=_TABLES
+        )
+    if "more specific than one of this VPC's CIDR blocks" in str(error):
+        return VipInsideVpc.about(
+            about, value="the address lies inside the VPC", expected="an address outside it", hint=_OUTSIDE
+        )
+    return RouteDidNotMove.about(
+        about,
+        value=found.value,
+        expected="the change taken",
+        hint="The VIP must lie outside the VPC's CIDRs, and the interface in this VPC.",
+    )
+
+
+_TABLES = "Run playbooks/site.yml: it finds the private tables and writes them into agent.yml."
+_OUTSIDE = "Give the endpoint in primacy_endpoints an address that nothing near the VPC uses, then site.yml."
 
 
 class _NoSuchRoute(Exception):

@@ -16,6 +16,7 @@ from failover_agent import config as configuration
 from failover_agent.adapters.control_client import Control
 from failover_agent.adapters.gate_table import table_text
 from failover_agent.cli import table
+from failover_agent.cli.doctor import doctor
 from failover_agent.cli.version import own_version
 from failover_agent.errors import AgentError
 from failover_agent.wiring import gate_plan
@@ -109,6 +110,9 @@ def check_config(path: Path) -> None:
     """Say what is wrong with the configuration file, if anything is."""
     configuration.load(path)
     click.echo(f"{path} is fine")
+
+
+main.add_command(doctor)
 
 
 def _control(path: Path) -> Control:

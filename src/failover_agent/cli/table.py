@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 _GOOD = frozenset({"running", "streaming"})
@@ -21,6 +22,14 @@ def show(cluster: dict[str, Any], console: Console) -> None:
     for member in cluster["members"]:
         if alarms := member.get("alarms"):
             console.print(f"[red]{member['name']}: {', '.join(alarms)}[/]")
+    show_problems(cluster.get("problems", []), console)
+
+
+def show_problems(problems: list[dict[str, str]], console: Console) -> None:
+    """Each with what was found and what to do; nothing where there is none."""
+    for problem in problems:
+        console.print(f"\n[red]{problem['error']}[/]", escape(problem["message"]), soft_wrap=True)
+        console.print("  →", escape(problem["remedy"]), soft_wrap=True)
 
 
 def _members(members: list[dict[str, Any]]) -> Table:

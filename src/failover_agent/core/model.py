@@ -7,11 +7,12 @@ the WAL as integers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Literal
 
 from failover_agent.core.health import WELL, Health
+from failover_agent.errors import AgentError
 
 Mode = Literal["async", "quorum", "strict"]
 
@@ -23,6 +24,7 @@ class Unknown:
     """We asked and got no answer we trust. Never the same as a no."""
 
     why: str
+    cause: AgentError | None = field(default=None, compare=False)  # where we know it by class
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from failover_agent.core.model import NodeReport, Server, ServerState, Unknown
+from failover_agent.core.problems import problems
 from failover_agent.core.promotion import Standing
 from failover_agent.errors import AgentError
 from failover_agent.shell.body import Body, Ports, Settings, make_body
@@ -158,7 +159,15 @@ class Agent:
 
     def cluster(self) -> dict[str, object]:
         """What `failoverctl status --json` prints."""
-        return cluster_status(self.body, self.observer, self.router, self.report())
+        found = cluster_status(self.body, self.observer, self.router, self.report())
+        return found | {"rule": self.loop.rule, "problems": [error.fields() for error in self.problems()]}
+
+    def problems(self) -> tuple[AgentError, ...]:
+        """What of this node a person should know or repair, each once, by class and fields."""
+        seen = self.loop.seen
+        found = problems(seen, self.body.settings.cluster) if seen is not None else ()
+        told = {(type(e).__name__, e.object, e.value): e for e in (*found, *self.body.journal.troubles())}
+        return tuple(told.values())
 
     def grant_rejoin(self, name: str) -> bool:
         """Whether node `name` may do, or go on with, what cannot be undone: one at a time (N5)."""

@@ -134,7 +134,7 @@ def _heir(body: Body) -> str:
     """The best standby that has received the end of our WAL on disk; empty when there is none."""
     end = body.ports.postgres.wal_end()
     if isinstance(end, Unknown):
-        body.journal.trouble("reading the end of the WAL", end.why)
+        body.journal.trouble("reading the end of the WAL", end)
         return ""
     names = [h.report.name for h in body.fresh_heard() if _may_inherit(h.report, body.me)]
     return best_of(body, wait_for(body, names, end, LAST_BYTES_S))

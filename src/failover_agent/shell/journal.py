@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 import structlog
 
+from failover_agent.core.model import Unknown
 from failover_agent.core.rules import Decision
+from failover_agent.errors import AgentError, from_fields
 
 Sink = Callable[[str, dict[str, object]], None]
 
@@ -36,6 +38,7 @@ class Journal:
         self._wall = wall
         self._sink = sink
         self._said: dict[str, object] = {}
+        self._troubles: dict[str, AgentError] = {}  # where → what; gone as soon as it is fine again
 
     def event(self, event: str, **values: object) -> None:
         self._sink(event, values)
@@ -58,12 +61,28 @@ class Journal:
     def trouble(self, where: str, why: object) -> None:
         """Something foreseen went wrong at `where`; said again only when the reason changes."""
         key = f"trouble {where}"
-        text = str(why).replace("\nHINT: ", "; hint: ")
+        text = str(why.why if isinstance(why, Unknown) else why).replace("\nHINT: ", "; hint: ")
+        self._troubles[where] = _as_error(where, why)
         if self._said.get(key) != text:
             self._said[key] = text
             self._sink("trouble", {"where": where, "why": text})
 
     def fine(self, where: str) -> None:
         """`where` works (again)."""
+        self._troubles.pop(where, None)
         if self._said.pop(f"trouble {where}", None) is not None:
             self._sink("fine", {"where": where})
+
+    def troubles(self) -> tuple[AgentError, ...]:
+        """What is wrong at this moment."""
+        return tuple(self._troubles.copy().values())
+
+
+def _as_error(where: str, why: object) -> AgentError:
+    """By its class where there is one, and never without an object."""
+    error = why.cause if isinstance(why, Unknown) else why
+    if isinstance(error, AgentError):
+        named = {**error.fields(), "object": error.object or where, "value": error.value or error.args[0]}
+        return from_fields(named)
+    text = why.why if isinstance(why, Unknown) else str(why)
+    return AgentError.about(where, value=text, expected="to work", hint="It is tried again; see the journal.")

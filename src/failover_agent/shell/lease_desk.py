@@ -118,7 +118,7 @@ class LeaseDesk:
         if has_landed(outcome, pending.item):
             self._landed(pending)
         elif isinstance(outcome, Unknown):
-            self.journal.trouble("the lease's renewal", outcome.why)
+            self.journal.trouble("the lease's renewal", outcome)
             self.retry_at = self.clock.now() + RETRY_S
         else:
             assert isinstance(outcome, Refused)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from failover_agent.core.model import LeaseSeen, NodeReport, Server, Unknown
 from failover_agent.core.rules import decide
-from failover_agent.core.snapshot import Mine
+from failover_agent.core.snapshot import Mine, Snapshot
 from failover_agent.errors import AgentError
 from failover_agent.shell.body import Body
 from failover_agent.shell.execute import Executor
@@ -27,13 +27,14 @@ class Loop:
         self._gate_checked = 0.0
         self._slot_asked = 0.0
         self.rule = ""  # the last one that fired
+        self.seen: Snapshot | None = None  # what it fired on
 
     def round(self) -> None:
         clock = self._body.ports.clock
         began = clock.now()
         seen = self._observer.look(began, slept_s=began - self._round_ended)
         decision = decide(seen)
-        self.rule = decision.rule
+        self.rule, self.seen = decision.rule, seen
         self._body.journal.decision(decision, self._observer.last_epoch)
         self._body.readers.round(seen)
         for action in decision.actions:

@@ -52,14 +52,14 @@ class Promotions:
         self._next_try = self._clock.now() + RETRY_S
         began = self._postgres.beginning()
         if isinstance(began, Unknown):
-            self._journal.trouble("recording the promotion", began.why)
+            self._journal.trouble("recording the promotion", began)
             return
         own = self._own()
         if own is not None and own.epoch == epoch:
             self._save(OwnPromotion(epoch, own.from_timeline, began))
         answer = self._store.note(f"{HISTORY}{epoch}", to_note(Promotion(epoch, self._me, began)))
         if isinstance(answer, Unknown):
-            self._journal.trouble("recording the promotion", answer.why)
+            self._journal.trouble("recording the promotion", answer)
             return
         self._recorded = epoch
         self._journal.fine("recording the promotion")

@@ -62,7 +62,7 @@ class Router:
         self.seen[endpoint.vip] = found
         where = f"reading the routes of {endpoint.name}"
         if isinstance(found, Unknown):
-            self._body.journal.trouble(where, found.why)
+            self._body.journal.trouble(where, found)
         else:
             self._body.journal.fine(where)
 
@@ -86,6 +86,6 @@ class Router:
             body.journal.trouble(where, error)
             return
         if isinstance(answer, Unknown):
-            body.journal.trouble(where, answer.why)
+            body.journal.trouble(where, answer)
         else:
             body.journal.fine(where)

@@ -38,7 +38,11 @@ def forget_rewind(plan: PostgresPlan) -> None:
         ) from error
 
 
+def is_half_rewound(plan: PostgresPlan) -> bool:
+    return _mark(plan).exists()
+
+
 def refuse_half_rewound(plan: PostgresPlan) -> None:
     """Raises PostgresFailed when a rewind was interrupted."""
-    if _mark(plan).exists():
+    if is_half_rewound(plan):
         raise PostgresFailed(f"a rewind of {plan.data_dir} was interrupted; it is not whole", hint=_HINT)

@@ -19,6 +19,7 @@ from pathlib import Path
 from failover_agent.adapters import files, programs
 from failover_agent.adapters.postgres import settings
 from failover_agent.adapters.postgres.interrupted import forget_rewind
+from failover_agent.adapters.postgres.logins import is_wrong_password, refused
 from failover_agent.adapters.postgres.plan import REPLICATOR, REWINDER, SUPERUSER, PostgresPlan
 from failover_agent.errors import DataDirectoryRefused, PostgresFailed
 from failover_agent.killpoints import at
@@ -140,6 +141,8 @@ def clone(plan: PostgresPlan, upstream: str, progress: Progress) -> None:
         raise PostgresFailed(
             f"clone of {upstream}: {error}", hint="The network is too slow for it."
         ) from error
+    if is_wrong_password(done.err):
+        raise refused(REPLICATOR, upstream, plan.replication_secret, done.err)
     if not done.ok:
         raise PostgresFailed(
             f"pg_basebackup from {upstream}: {done.last_words()}",

@@ -16,7 +16,7 @@ from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.adapters.postgres.sql import LocalSql, NotYet
 from failover_agent.adapters.systemd import Unit
 from failover_agent.core.model import Fork, Server, ServerState, Unknown
-from failover_agent.errors import DataDirectoryRefused
+from failover_agent.errors import AgentError, DataDirectoryRefused, from_fields
 from failover_agent.ports import Clock
 
 LOOK_S = 0.8
@@ -82,7 +82,7 @@ class Observer:
             control = on_disk.read_control(self._plan)
             signal = self._plan.standby_signal.exists()
         except (DataDirectoryRefused, OSError) as error:
-            return Unknown(str(error))
+            return Unknown(str(error), cause=_plain(error))
         return Server(
             state,
             system_identifier=control.system_identifier,
@@ -127,3 +127,8 @@ class Observer:
         if history:
             self._histories = {timeline: history}
         return history
+
+
+def _plain(error: Exception) -> AgentError | None:
+    """Without the frames it came through."""
+    return from_fields(error.fields()) if isinstance(error, AgentError) else None

@@ -18,7 +18,7 @@ from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.core import lsn
 from failover_agent.core.model import Fork, Unknown
 from failover_agent.core.promotion import Beginning
-from failover_agent.errors import DataDirectoryRefused
+from failover_agent.errors import DataDirectoryDamaged, DataDirectoryRefused, HalfClonedDirectory
 
 PROGRAM_TIMEOUT_S = 5.0
 WALDUMP_TIMEOUT_S = 30.0
@@ -76,17 +76,36 @@ def parse_control(text: str) -> Control:
 def read_control(plan: PostgresPlan, data_dir: Path | None = None) -> Control:
     """Raises DataDirectoryRefused."""
     where = data_dir or plan.data_dir
+    refuse_half_cloned(where)
     try:
         done = programs.run((plan.program("pg_controldata"), "-D", str(where)), timeout_s=PROGRAM_TIMEOUT_S)
     except (programs.TookTooLong, OSError) as error:
         raise DataDirectoryRefused(f"{where} cannot be read: {error}", hint="Is the disk well?") from error
     # It warns of a wrong checksum on standard error and goes on: such a directory is not whole.
     if not done.ok or "WARNING" in done.err + done.out:
-        raise DataDirectoryRefused(
-            f"the control file of {where} is damaged: {done.last_words()}",
-            hint="Move the directory away; the agent then clones this node.",
+        raise DataDirectoryDamaged.about(
+            f"the control file of {where}",
+            value=f"damaged: {done.last_words()}",
+            expected="one whose checksum fits",
+            hint=f"Move {where} aside; the agent then clones this node.",
         )
     return parse_control(done.out)
+
+
+def refuse_half_cloned(where: Path) -> None:
+    """pg_basebackup writes the control file last: without it, the copy never ended.
+
+    Raises HalfClonedDirectory.
+    """
+    if (where / "global/pg_control").exists() or not where.is_dir() or not any(where.iterdir()):
+        return
+    found = "PG_VERSION" if (where / "PG_VERSION").exists() else "files, no PG_VERSION"
+    raise HalfClonedDirectory.about(
+        f"data directory {where}",
+        value=f"{found} and no global/pg_control",
+        expected="a whole data directory, or none",
+        hint=f"A copy was broken off here. Move {where} aside; the agent then clones this node.",
+    )
 
 
 def parse_history(text: str) -> tuple[Fork, ...]:

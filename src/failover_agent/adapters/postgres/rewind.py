@@ -19,6 +19,7 @@ import psycopg
 from failover_agent.adapters import files, programs
 from failover_agent.adapters.postgres import diverged, on_disk, settings
 from failover_agent.adapters.postgres.interrupted import forget_rewind, note_rewind, refuse_half_rewound
+from failover_agent.adapters.postgres.logins import is_wrong_password, refused
 from failover_agent.adapters.postgres.make import utc_name
 from failover_agent.adapters.postgres.plan import REWINDER, PostgresPlan
 from failover_agent.core import lsn
@@ -42,7 +43,13 @@ def rewind(plan: PostgresPlan, upstream: str, progress: Progress) -> Mapping[str
         note_rewind(plan, upstream, str(kept))
     except AgentError as error:
         settings.put_standby_signal(plan)
-        raise RewindNotBegun(str(error.args[0]), hint=error.hint) from error
+        raise RewindNotBegun(
+            str(error.args[0]),
+            hint=error.hint,
+            object=error.object,
+            value=error.value,
+            expected=error.expected,
+        ) from error
     at("marked-before-overwrite")
     _pg_rewind(plan, upstream, progress)
     at("overwritten-before-unmark")
@@ -103,6 +110,8 @@ def _pg_rewind(plan: PostgresPlan, upstream: str, progress: Progress, *more: str
         done = programs.run(argv, timeout_s=REWIND_TIMEOUT_S, user=plan.user, on_line=tell)
     except programs.TookTooLong as error:
         raise PostgresFailed(f"pg_rewind: {error}", hint="The agent clones instead.") from error
+    if is_wrong_password(done.err):
+        raise refused(REWINDER, upstream, plan.rewind_secret, done.err)
     if not done.ok:
         raise PostgresFailed(
             f"pg_rewind against {upstream}: {done.last_words()}", hint="The agent clones instead."
