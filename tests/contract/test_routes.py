@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from failover_agent.adapters.clock import SystemClock
+from failover_agent.adapters.inspect_cloud import Ec2Inspector
 from failover_agent.adapters.routes import Ec2RouteTables
 from failover_agent.core.model import Unknown
-from failover_agent.errors import RouteDidNotMove
+from failover_agent.errors import ApiRefused, RouteDidNotMove
 
 from .moto_server import MotoServer, client
 
@@ -88,3 +89,19 @@ def test_without_tables_there_is_nothing_to_ask() -> None:
         raise AssertionError("the API was asked")
 
     assert Ec2RouteTables(never, table_ids=(), request_timeout_s=1).targets(VIP) == {}
+
+
+def test_a_server_that_ignores_a_dry_run_is_named_and_loses_nothing_by_it(
+    ec2: Any, vpc: tuple[list[str], list[str]]
+) -> None:
+    """The wish of a dry run is what stands there already: bare moto, which obeys it, ends as it was."""
+    (one, _), (first, second) = vpc
+    over(ec2, [one]).point(one, VIP, first)
+    inspector = Ec2Inspector(lambda: ec2)
+    [seen] = inspector.tables([one])
+
+    with pytest.raises(ApiRefused) as ignored:
+        inspector.prove_may_route(seen, VIP, second)
+
+    assert ignored.value.expected == "DryRunOperation"
+    assert over(ec2, [one]).targets(VIP) == {one: first}

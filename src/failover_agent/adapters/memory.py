@@ -17,6 +17,7 @@ from failover_agent.core.model import (
     Version,
     WriteOutcome,
 )
+from failover_agent.errors import AgentError
 
 
 class MemoryLeaseStore:
@@ -26,15 +27,15 @@ class MemoryLeaseStore:
         self._lock = threading.Lock()
         self._item: LeaseItem | None = None
         self._notes: dict[str, dict[str, str]] = {}
-        self._silent_because = ""
+        self._silent: Unknown | None = None
 
-    def silence(self, why: str) -> None:
+    def silence(self, why: str, cause: AgentError | None = None) -> None:
         """From now on every call is `Unknown`, as if the store could not be reached."""
-        self._silent_because = why
+        self._silent = Unknown(why, cause)
 
     def answer(self) -> None:
         """End `silence`."""
-        self._silent_because = ""
+        self._silent = None
 
     def delete(self) -> None:
         """What an operator's mistake does (L6)."""
@@ -42,14 +43,14 @@ class MemoryLeaseStore:
             self._item = None
 
     def read(self) -> LeaseItem | Unknown | None:
-        if self._silent_because:
-            return Unknown(self._silent_because)
+        if self._silent is not None:
+            return self._silent
         with self._lock:
             return self._item
 
     def write(self, item: LeaseItem, *, only_if: Absent | Version) -> WriteOutcome:
-        if self._silent_because:
-            return Unknown(self._silent_because)
+        if self._silent is not None:
+            return self._silent
         with self._lock:
             if not _holds(only_if, self._item):
                 return Refused(self._item)
@@ -57,15 +58,15 @@ class MemoryLeaseStore:
             return Landed()
 
     def note(self, key: str, value: Mapping[str, str]) -> Unknown | None:
-        if self._silent_because:
-            return Unknown(self._silent_because)
+        if self._silent is not None:
+            return self._silent
         with self._lock:
             self._notes[key] = dict(value)
         return None
 
     def notes(self, prefix: str) -> Mapping[str, Mapping[str, str]] | Unknown:
-        if self._silent_because:
-            return Unknown(self._silent_because)
+        if self._silent is not None:
+            return self._silent
         with self._lock:
             return {key: dict(value) for key, value in self._notes.items() if key.startswith(prefix)}
 
