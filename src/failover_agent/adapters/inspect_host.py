@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -83,14 +83,20 @@ class Greeting:
     clock_ahead_s: float
 
 
-def greet(member: Member, port: int, context: ssl.SSLContext, timeout_s: float) -> Greeting:
+def greet(
+    member: Member,
+    port: int,
+    context: ssl.SSLContext,
+    timeout_s: float,
+    wall: Callable[[], float] = time.time,
+) -> Greeting:
     """Raises PeerSilent."""
     host = f"[{member.address}]" if ":" in member.address else member.address
     try:
         with httpx.Client(verify=context, timeout=timeout_s, trust_env=False) as client:
-            asked = time.time()
+            asked = wall()
             response = client.get(f"https://{host}:{port}/status")
-            heard = time.time()
+            heard = wall()
         response.raise_for_status()
         report = report_json.decode(response.json())
         theirs = parsedate_to_datetime(response.headers["date"]).timestamp()
