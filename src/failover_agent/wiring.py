@@ -22,13 +22,14 @@ from failover_agent.adapters.peers import HttpPeers, client_context
 from failover_agent.adapters.postgres import LocalPostgres, PostgresPlan
 from failover_agent.adapters.probes import NodeProbes
 from failover_agent.adapters.routes import Ec2RouteTables
-from failover_agent.adapters.server import Doors
+from failover_agent.adapters.server import CannotListen, Doors
 from failover_agent.adapters.systemd import NotifySupervisor, SystemdUnit, Unit
 from failover_agent.config import Config, MemberPart
 from failover_agent.core.model import Endpoint, Member
 from failover_agent.errors import ConfigRefused
 from failover_agent.shell.agent import Agent, Ports, Settings
 
+WAL_SOCKET = ".failover-agent"  # beside PostgreSQL's own: its user does not get into run_dir
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -57,12 +58,17 @@ def wire(config: Config, version: str, unit: Unit | None = None) -> Wired:
     unit = unit or SystemdUnit(config.postgres.unit)
     ports = make_ports(config, clock, peers, unit)
     agent = Agent(ports, settings(config, version), lambda: uuid.uuid4().hex)
-    return Wired(agent, Doors(App(agent, [m.name for m in config.members])), peers, lock)
+    app = App(agent, [m.name for m in config.members], postgres_uid(config))
+    return Wired(agent, Doors(app), peers, lock)
 
 
 def open_doors(config: Config, wired: Wired) -> None:
     """Answer people and peers, and begin to ask the others. Raises AgentError."""
     wired.doors.open_unix(config.run_dir / "control.sock")
+    try:  # what PostgreSQL asks for its archive; nobody else needs it
+        wired.doors.open_unix(config.postgres.socket_dir / WAL_SOCKET, config.postgres.user)
+    except CannotListen as error:
+        wired.agent.body.journal.trouble("the socket for PostgreSQL's archive", error)
     wired.doors.open_https(
         config.me.address, config.peers.port, ca=config.tls.ca, cert=config.tls.cert, key=config.tls.key
     )
@@ -159,20 +165,24 @@ def member(part: MemberPart) -> Member:
     return Member(part.name, part.address, part.az, part.instance_id)
 
 
-def gate_plan(config: Config) -> GatePlan:
+def postgres_uid(config: Config) -> int:
     """Raises ConfigRefused where PostgreSQL's user does not exist."""
     try:
-        uid = pwd.getpwnam(config.postgres.user).pw_uid
+        return pwd.getpwnam(config.postgres.user).pw_uid
     except KeyError as error:
         raise ConfigRefused(
             f"postgres.user = {config.postgres.user!r}: there is no such user",
             hint="Install PostgreSQL first.",
         ) from error
+
+
+def gate_plan(config: Config) -> GatePlan:
+    """Raises ConfigRefused where PostgreSQL's user does not exist."""
     return GatePlan(
         port=config.postgres.port,
         replication_port=config.postgres.replication_port,
         members=tuple(m.address for m in config.members),
-        replication_uids=(0, uid),
+        replication_uids=(0, postgres_uid(config)),
     )
 
 

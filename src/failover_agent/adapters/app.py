@@ -1,5 +1,6 @@
 """What an agent answers: to its peers over mTLS, to people over the Unix socket, to load balancers.
 
+GET  /archive?file= /restore?file=&segment_bytes= of PostgreSQL's user on this node
 GET  /status /cluster /primary /replica /health /metrics
 POST /wake /rejoin {"name"} /switchover {"to"}
 """
@@ -9,11 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
+from urllib.parse import parse_qs
 
 from failover_agent.adapters import metrics, report_json
 from failover_agent.core.model import NodeReport, Server, ServerState
 
 MOST_BODY_BYTES = 64 * 1024
+_FOR_POSTGRES = ("/archive", "/restore")
 _STATUS = {
     200: "200 OK",
     400: "400 Bad Request",
@@ -41,6 +44,10 @@ class AgentDoor(Protocol):
 
     def request_switchover(self, to: str) -> dict[str, object]: ...
 
+    def may_archive(self, name: str) -> dict[str, object]: ...
+
+    def may_restore(self, name: str, segment_bytes: int) -> dict[str, object]: ...
+
 
 class Answer(Exception):
     """A way out of any depth: this status, this body."""
@@ -54,9 +61,10 @@ class Answer(Exception):
 class App:
     """A WSGI application over one agent."""
 
-    def __init__(self, agent: AgentDoor, members: Iterable[str]) -> None:
+    def __init__(self, agent: AgentDoor, members: Iterable[str], postgres_uid: int | None = None) -> None:
         self._agent = agent
         self._members = frozenset(members)
+        self._postgres_uid = str(postgres_uid)
         self._routes: dict[tuple[str, str], Callable[[Mapping[str, Any]], tuple[int, object]]] = {
             ("GET", "/status"): lambda _: (200, report_json.encode(agent.report())),
             ("GET", "/cluster"): lambda _: (200, agent.cluster()),
@@ -64,6 +72,8 @@ class App:
             ("GET", "/replica"): lambda _: self._is(ServerState.STANDBY),
             ("GET", "/health"): lambda _: self._health(),
             ("GET", "/metrics"): lambda _: (200, metrics.text(agent.report())),
+            ("GET", "/archive"): self._archive,
+            ("GET", "/restore"): self._restore,
             ("POST", "/wake"): self._wake,
             ("POST", "/rejoin"): self._rejoin,
             ("POST", "/switchover"): self._switchover,
@@ -92,11 +102,13 @@ class App:
         return route(environ)
 
     def _check_who(self, environ: Mapping[str, Any]) -> None:
-        """Over TLS only certificates of members; over the Unix socket only root."""
+        """Over TLS only certificates of members; over the Unix socket root, and PostgreSQL for its WAL."""
         if environ.get("wsgi.url_scheme") == "https":
             name = environ.get("SSL_CLIENT_S_DN_CN", "")
             if name not in self._members:
                 raise Answer(403, {"why": f"the certificate of {name!r} is no member's"})
+        elif environ.get("X_REMOTE_UID") == self._postgres_uid and environ.get("PATH_INFO") in _FOR_POSTGRES:
+            return
         elif environ.get("X_REMOTE_UID") != "0":
             raise Answer(403, {"why": "only root may use the control socket"})
 
@@ -126,6 +138,15 @@ class App:
             raise Answer(400, {"why": f"{name!r} is no member"})
         return 200, {"granted": self._agent.grant_rejoin(name)}
 
+    def _archive(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        return 200, self._agent.may_archive(_asked(environ, "file"))
+
+    def _restore(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        size = _asked(environ, "segment_bytes")
+        if not size.isdecimal() or not 1 << 20 <= int(size) <= 1 << 30:
+            raise Answer(400, {"why": f"segment_bytes {size!r} is no size of a WAL segment"})
+        return 200, self._agent.may_restore(_asked(environ, "file"), int(size))
+
     def _switchover(self, environ: Mapping[str, Any]) -> tuple[int, object]:
         to = _text(_body(environ), "to")
         if to and to not in self._members:
@@ -134,6 +155,11 @@ class App:
             return 400, {"ok": False, "why": why, "hint": f"The members are {members}."}
         outcome = self._agent.request_switchover(to)
         return (200 if outcome.get("ok") else 409), outcome
+
+
+def _asked(environ: Mapping[str, Any], key: str) -> str:
+    values = parse_qs(str(environ.get("QUERY_STRING", ""))).get(key, [""])
+    return values[0]
 
 
 def _body(environ: Mapping[str, Any]) -> Mapping[str, Any]:

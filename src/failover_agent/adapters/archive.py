@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from types import FrameType
 from urllib.parse import quote
 
@@ -30,7 +31,7 @@ _USUAL_SEGMENT = 16 << 20
 
 
 def archive(agent: str, name: str, command: str) -> int:
-    """The exit status for PostgreSQL: 0 only when `name` is archived and this node held the lease throughout."""
+    """The exit status for PostgreSQL: 0 only when `name` is archived and the lease was ours throughout."""
     if why := _why_not(agent, f"/archive?file={quote(name)}"):
         return _refuse("failover-archive", f"{name} is not archived: {why}")
     status = _run(command, lambda: _why_not(agent, f"/archive?file={quote(name)}"))
@@ -79,12 +80,11 @@ def _why_not(agent: str, path: str) -> str:
         return f"the agent does not answer on {agent} ({error}); see `systemctl status failover-agent`"
 
 
-def _run(command: str, why_stop: object) -> int | str:
+def _run(command: str, why_stop: Callable[[], str]) -> int | str:
     """The command's exit status, or why it was killed. Whoever ends us ends it, too."""
-    assert callable(why_stop)
     process = subprocess.Popen(("/bin/sh", "-c", command), process_group=0)
 
-    def end(number: int, _frame: FrameType | None) -> None:
+    def end(_number: int, _frame: FrameType | None) -> None:
         _kill(process)
         os._exit(_MOST)
 
@@ -96,7 +96,7 @@ def _run(command: str, why_stop: object) -> int | str:
         except subprocess.TimeoutExpired:
             if why := why_stop():
                 _kill(process)
-                return str(why)
+                return why
         else:
             return min(status, _MOST) if status >= 0 else REFUSED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import ssl
 import threading
 from collections.abc import Callable
@@ -38,11 +39,17 @@ class Doors:
         server.ssl_adapter = adapter
         self._serve(server, f"{address}:{port}")
 
-    def open_unix(self, path: Path) -> None:
-        """Raises CannotListen."""
+    def open_unix(self, path: Path, owner: str | None = None) -> None:
+        """A socket that only `owner` (ours when not said) and root can open. Raises CannotListen."""
         server = self._server(str(path))
         server.peercreds_enabled = True
-        self._serve(server, str(path), after_bind=lambda: path.chmod(0o600))
+
+        def close_to_others() -> None:
+            path.chmod(0o600)
+            if owner is not None:
+                shutil.chown(path, owner)
+
+        self._serve(server, str(path), after_bind=close_to_others)
 
     def close(self) -> None:
         for server in self._servers:

@@ -14,9 +14,9 @@ from failover_agent.core.lsn import show
 from failover_agent.core.model import Server
 from failover_agent.core.snapshot import Mine
 
-_SEGMENT = re.compile(r"^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})$")
-_PART_OF_ONE = re.compile(r"^[0-9A-F]{24}(\.partial|\.[0-9A-F]{8}\.backup)$")
-_HISTORY = re.compile(r"^([0-9A-F]{8})\.history$")
+_SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})")
+_PART_OF_ONE = re.compile(r"[0-9A-F]{24}(\.partial|\.[0-9A-F]{8}\.backup)")
+_HISTORY = re.compile(r"([0-9A-F]{8})\.history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +36,20 @@ def line_of(server: Server) -> Line:
 
 def why_not_archive(mine: Mine | None, name: str) -> str:
     """Empty when the file may be archived. `mine` is the lease while it is valid."""
-    if not (_SEGMENT.match(name) or _PART_OF_ONE.match(name) or _HISTORY.match(name)):
+    if not (_SEGMENT.fullmatch(name) or _PART_OF_ONE.fullmatch(name) or _HISTORY.fullmatch(name)):
         return f"{name!r} is no file of WAL"
     if mine is None:
         return "this node does not hold the lease"
-    if not mine.was_primary and not _HISTORY.match(name):
+    if not mine.was_primary and not _HISTORY.fullmatch(name):
         return f"this node was not seen as primary in epoch {mine.epoch} yet"
     return ""
 
 
 def why_not_restore(line: Line | None, name: str, segment_bytes: int) -> str:
     """Empty when the file may be taken. `line` is None while no node serves, or none is heard."""
-    if _PART_OF_ONE.match(name):
+    if _PART_OF_ONE.fullmatch(name):
         return ""
-    segment, history = _SEGMENT.match(name), _HISTORY.match(name)
+    segment, history = _SEGMENT.fullmatch(name), _HISTORY.fullmatch(name)
     if not segment and not history:
         return f"{name!r} is no file of WAL"
     if line is None:
@@ -59,7 +59,9 @@ def why_not_restore(line: Line | None, name: str, segment_bytes: int) -> str:
         return ""
     fork = line.end_of(timeline)
     if fork is None:
-        return f"timeline {timeline} is not in the history of timeline {line.timeline}, on which the primary is"
+        return (
+            f"timeline {timeline} is not in the history of timeline {line.timeline}, on which the primary is"
+        )
     if segment and (end := _end(segment, segment_bytes)) > fork:
         return f"it reaches up to {show(end)}, and timeline {timeline} was left at {show(fork)}"
     return ""

@@ -13,6 +13,7 @@ from failover_agent.core.model import NodeReport, Server, ServerState, Unknown
 from failover_agent.core.problems import problems
 from failover_agent.core.promotion import Standing
 from failover_agent.errors import AgentError
+from failover_agent.shell import archive
 from failover_agent.shell.body import Body, Ports, Settings, make_body
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.loop import Loop
@@ -178,6 +179,12 @@ class Agent:
                 return False
             self._slot = (name, now + SLOT_S)
             return True
+
+    def may_archive(self, name: str) -> dict[str, object]:
+        return archive.may_archive(self.body, name)
+
+    def may_restore(self, name: str, segment_bytes: int) -> dict[str, object]:
+        return archive.may_restore(self.body, name, segment_bytes)
 
     def request_switchover(self, to: str) -> dict[str, object]:
         """Hand over to `to` (empty: the best standby); returns when the target serves, or why not.

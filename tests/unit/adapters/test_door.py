@@ -54,6 +54,12 @@ class FakeAgent:
     def request_switchover(self, to: str) -> dict[str, object]:
         return {"ok": to == "db2", "why": "no", "hint": "try db2", "target": to}
 
+    def may_archive(self, name: str) -> dict[str, object]:
+        return {"may": name == "fine", "why": ""}
+
+    def may_restore(self, name: str, segment_bytes: int) -> dict[str, object]:
+        return {"may": segment_bytes == 1 << 24, "why": f"{name} is not yours"}
+
 
 @dataclasses.dataclass
 class Doorway:
