@@ -1,0 +1,156 @@
+"""PostgreSQL archives into a directory through failover-archive, while a lease comes and goes (N6)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from failover_agent.adapters.app import App
+from failover_agent.adapters.server import Doors
+from failover_agent.adapters.systemd import looks
+from failover_agent.core.archive import why_not_archive
+from failover_agent.core.model import Holder, LeaseItem, NodeReport, Server, ServerState
+from failover_agent.core.snapshot import Mine
+
+from .namespaces import node_with_neighbours
+from .postgres_nodes import USER, Node, certificates, make_node, newest_bin_dir
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0 or newest_bin_dir() is None, reason="needs root and PostgreSQL"),
+]
+
+SOON_S = 90.0  # an archiver that failed three times rests for a minute
+SOURCES = Path(__file__).parents[2] / "src"
+HELD = Mine(LeaseItem("c", "s", Holder("db1", "i", "n"), 3, "t", 6, 1, 0), valid_until=0, was_primary=True)
+
+
+class Agent:
+    """Decides as the agent does, over a lease that the test gives and takes."""
+
+    def __init__(self) -> None:
+        self.mine: Mine | None = HELD
+
+    def may_archive(self, name: str) -> dict[str, object]:
+        why = why_not_archive(self.mine, name)
+        return {"may": not why, "why": why}
+
+    def may_restore(self, name: str, segment_bytes: int) -> dict[str, object]:
+        raise NotImplementedError(f"{name}, {segment_bytes}: nothing is restored here")
+
+    def report(self) -> NodeReport:
+        return NodeReport("db1", "a", "i", Server(ServerState.PRIMARY), 3, holds_lease=True)
+
+    def cluster(self) -> dict[str, object]:
+        return {}
+
+    def wake(self) -> None: ...
+
+    def grant_rejoin(self, name: str) -> bool:
+        return name == ""
+
+    def request_switchover(self, to: str) -> dict[str, object]:
+        return {"to": to}
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="archive-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def agent(place: Path) -> Iterator[Agent]:
+    agent = Agent()
+    doors = Doors(App(agent, ["db1"], postgres_uid=pwd.getpwnam(USER).pw_uid))
+    doors.open_unix(place / "door", USER)
+    yield agent
+    doors.close()
+
+
+@pytest.fixture
+def node(place: Path, agent: Agent) -> Iterator[Node]:
+    bin_dir = newest_bin_dir()
+    assert bin_dir is not None
+    with contextlib.ExitStack() as stack:
+        certificates(place)
+        (place / "replication").write_text("one\n")
+        (place / "rewind").write_text("two\n")
+        (place / "archive").mkdir()
+        shutil.chown(place / "archive", USER)
+        namespace, _other, _third = stack.enter_context(node_with_neighbours("ar"))
+        node = make_node("db1", namespace, place / "db1", place, bin_dir)
+        stack.callback(node.unit.remove)
+        archive = f"test ! -f {place}/archive/%f && cp %p {place}/archive/%f"
+        command = f"{program(place)} {place}/door %f {shlex.quote(archive)}".replace("'", "''")
+        with node.plan.config_file.open("a") as config:
+            config.write(f"archive_mode=on\narchive_command='{command}'\n")
+        node.postgres.init(lambda _: None)
+        node.postgres.start_primary()
+        yield node
+
+
+def program(place: Path) -> str:
+    """As a node has it, less its venv: the system's Python and nothing but the files that are needed."""
+    for part in (
+        "__init__.py",
+        "adapters/__init__.py",
+        "adapters/archive.py",
+        "cli/__init__.py",
+        "cli/archive.py",
+    ):
+        copy = place / "program/failover_agent" / part
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SOURCES / "failover_agent" / part, copy)
+    script = place / "program/failover-archive"
+    script.write_text("from failover_agent.cli.archive import archive_main\n\narchive_main()\n")
+    return f"/usr/bin/python3 {script}"
+
+
+def until(fact: Callable[[], bool]) -> None:
+    assert any(fact() for _left in looks(SOON_S, 0.1)), "did not come true in time"
+
+
+def archiver(node: Node) -> tuple[int, int, str, str]:
+    """Archived and failed so far, the last name archived, the last that failed."""
+    [row] = node.sql(
+        "SELECT archived_count, failed_count, last_archived_wal, last_failed_wal FROM pg_stat_archiver"
+    )
+    return row[0], row[1], row[2] or "", row[3] or ""
+
+
+def end_segment(node: Node) -> str:
+    """Write something, end the segment, and say its name."""
+    node.sql("INSERT INTO t VALUES (1)")
+    name = str(node.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")[0][0])
+    node.sql("SELECT pg_switch_wal()")
+    return name
+
+
+def test_archiving_stops_with_the_lease_and_goes_on_with_it(node: Node, agent: Agent, place: Path) -> None:
+    node.sql("CREATE TABLE t (i int)")
+    first = end_segment(node)
+    until(lambda: (place / "archive" / first).exists())
+    until(lambda: archiver(node)[2] >= first)
+    failed_before = archiver(node)[1]
+
+    agent.mine = None
+    second = end_segment(node)
+    until(lambda: archiver(node)[1] > failed_before)
+    assert archiver(node)[3] == second
+    assert not (place / "archive" / second).exists()
+
+    agent.mine = HELD
+    third = end_segment(node)
+    until(lambda: (place / "archive" / third).exists())
+    assert (place / "archive" / second).exists(), "nothing is skipped"
+    assert "does not hold the lease" in (node.plan.data_dir.parent / "log").read_text()
