@@ -175,6 +175,12 @@ class StandIn:
     def request_switchover(self, to: str) -> dict[str, object]:
         return {"to": to}
 
+    def may_archive(self, name: str) -> dict[str, object]:
+        return {"may": False, "why": name}
+
+    def may_restore(self, name: str, segment_bytes: int) -> dict[str, object]:
+        return {"may": False, "why": f"{name}, {segment_bytes}"}
+
 
 @pytest.fixture
 def port(authority: Authority) -> Iterator[int]:
