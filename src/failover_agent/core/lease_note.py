@@ -21,5 +21,5 @@ def from_note(note: Mapping[str, Any]) -> LeaseItem:
     return LeaseItem(
         **{**fields, "may_claim": tuple(fields["may_claim"])},
         holder=Holder(**holder) if holder else None,
-        sync=SyncSet(tuple(sync["members"]), sync["k"], sync["version"]),
+        sync=SyncSet(tuple(sync["members"]), sync["k"], sync["version"], tuple(sync.get("incarnations", ()))),
     )

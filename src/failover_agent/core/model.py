@@ -43,6 +43,7 @@ class SyncSet:
     members: tuple[str, ...] = ()
     k: int = 0
     version: int = 0
+    incarnations: tuple[str, ...] = ()  # of the members' data directories, in their order (S5)
 
 
 @dataclass(frozen=True, slots=True)
