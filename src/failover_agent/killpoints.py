@@ -18,7 +18,8 @@ POINTS = {
     "claimed-before-bind": "the lease is ours, nothing else is",
     "shut-before-intent": "the address is bound, every session ended, nothing noted",
     "intended-before-promote": "the promotion is noted, PostgreSQL was not told",
-    "promoted-before-open": "PostgreSQL is primary, the gate is shut",
+    "promoted-before-publish": "PostgreSQL is primary, the lease does not name its timeline",
+    "published-before-open": "the lease names the new timeline, the gate is shut",
     "opened-before-record": "clients are served, the history does not say so",
     # bootstrap
     "claimed-before-init": "the first lease is ours, there is no data",

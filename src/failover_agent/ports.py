@@ -123,9 +123,10 @@ class Postgres(Protocol):
     def follow(self, upstream: str) -> None:
         """Point a running standby at another node, without a restart."""
 
-    def promote(self, timeout_s: float, deadline: float) -> int:
+    def promote(self, timeout_s: float, deadline: float, *, above: int) -> int:
         """Promote the running standby, put standby.signal back; returns the new timeline.
 
+        It gets a number greater than `above`, so that none of a timeline that a lease named is used twice.
         Raises LeaseMovedOn when it could not be told before `deadline` (CLOCK_BOOTTIME, N2).
         """
 

@@ -198,7 +198,7 @@ def world() -> Iterator[World]:
 
 def test_bootstrap_power_loss_return_and_switchover(world: World) -> None:
     world.start("db1")
-    world.start("db2", die_at="promoted-before-open")
+    world.start("db2", die_at="promoted-before-publish")
     until(lambda: world.settled("db1", "db2"))
     until(lambda: world.route() == "db1")
     db1, db2 = world.nodes["db1"], world.nodes["db2"]

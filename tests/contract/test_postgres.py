@@ -119,9 +119,9 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     end = db1.postgres.wal_end()
     assert end == look(db2).received_lsn, "all that the dead primary wrote had been received"
     with pytest.raises(LeaseMovedOn):
-        db2.postgres.promote(10, SystemClock().now() - 0.01)
+        db2.postgres.promote(10, SystemClock().now() - 0.01, above=1)
     assert look(db2).state is ServerState.STANDBY, "a promotion after its deadline changes nothing"
-    assert db2.postgres.promote(10, SystemClock().now() + 10) == 2
+    assert db2.postgres.promote(10, SystemClock().now() + 10, above=1) == 2
     began = db2.postgres.beginning()
     assert isinstance(began, Beginning)
     assert (began.timeline, began.fork) == (2, look(db2).history[-1].lsn)
@@ -164,7 +164,7 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     assert (clean.state, clean.clean) == (ServerState.STOPPED, True)
     assert db2.postgres.wal_end() == look(db1).received_lsn
     begun = SystemClock().now()
-    assert db1.postgres.promote(10, SystemClock().now() + 10) == 3
+    assert db1.postgres.promote(10, SystemClock().now() + 10, above=2) == 3
     assert SystemClock().now() - begun < 2
     db2.postgres.start_standby("db1")
     until(lambda: caught_up(db2, db1))

@@ -215,6 +215,7 @@ class MemoryPostgres:
     refuse_promotion: bool = False
     refuse_rewind: bool = False
     rewinds_to_refuse: int = 0  # before anything is changed
+    when_promoted: Callable[[], object] = lambda: None  # what happens to the world at that instant
 
     def observe(self) -> Server | Unknown:
         if not self.disk.system:
@@ -250,7 +251,7 @@ class MemoryPostgres:
         self.starts.append(f"follow {upstream}")
         self.upstream, self.streaming = upstream, False
 
-    def promote(self, timeout_s: float, deadline: float) -> int:
+    def promote(self, timeout_s: float, deadline: float, *, above: int) -> int:
         if self.world.clock.now() >= deadline:
             raise LeaseMovedOn("too late", hint="It is a test.")
         assert self.state is ServerState.STANDBY, "only a standby is promoted"
@@ -261,11 +262,11 @@ class MemoryPostgres:
             raise PostgresFailed("it is not promoted", hint="It is a test.")
         self.starts.append("promote")
         d = self.disk
-        highest = self.world.highest_timeline(d.system) if self.world.unique_timelines else d.timeline
         d.history = (*d.history, Fork(d.timeline, d.end))
-        d.timeline = highest + 1
+        d.timeline = max(d.timeline, above) + 1
         d.began = f"end of recovery on {self.name} at {self.world.clock.now()}"
         self.state, self.upstream, self.streaming = ServerState.PRIMARY, "", False
+        self.when_promoted()
         return d.timeline
 
     def beginning(self) -> Beginning | Unknown:

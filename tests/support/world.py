@@ -83,16 +83,17 @@ class World:
         self.died: list[str] = []
         self._back_at: dict[str, float] = {}
         self._dies_with_host = False
+        self._comes_back = True
         self.no_notes: set[str] = set()  # whose side notes do not reach the store
         self.deaths: dict[str, Callable[[], None]] = {}
         self.events: list[tuple[float, str, str, dict[str, object]]] = []
-        self.unique_timelines = True
         self.clients_write = True
         self.lagging: set[str] = set()
         self.stopped_with_open_gate: list[str] = []
         self.promoted_with_readers: list[str] = []
         self.stopped_with_address: list[str] = []
         self.touched_hung_volumes: list[str] = []
+        self.served_unnamed: list[str] = []  # on a timeline that the lease did not name
         self._tokens = itertools.count(1)
         self._members = {n: Member(n, f"10.0.0.{i}", f"az-{i}", f"i-{n}") for i, n in enumerate(names, 1)}
         self.nodes: dict[str, Node] = {}
@@ -141,6 +142,7 @@ class World:
             timings=self.timings,
             endpoints=(Endpoint("writer", VIP, 5432),),
             lag_limit_bytes=self.lag_limit_bytes,
+            version="test",
         )
         journal = Journal(
             self.clock.wall,
@@ -161,9 +163,6 @@ class World:
         if node is None or not node.up or node.frozen or standby.name in self.lagging:
             return None
         return node.postgres
-
-    def highest_timeline(self, system: str) -> int:
-        return max(n.postgres.disk.timeline for n in self.nodes.values() if n.postgres.disk.system == system)
 
     def can_talk(self, a: str, b: str) -> bool:
         return self.nodes[a].runs and self.nodes[b].runs
@@ -195,6 +194,8 @@ class World:
     def _note_opening(self, node: Node) -> None:
         if node.gate.is_open() and node.postgres.state is ServerState.PRIMARY:
             node.gate.openings[-1].writes = True
+            if self.lease().timeline < node.postgres.disk.timeline:
+                self.served_unnamed.append(node.name)
 
     # Time
 
@@ -288,13 +289,14 @@ class World:
         self.tables.update(self.on_their_way)
         self.on_their_way.clear()
 
-    def die_at(self, point: str, *, with_host: bool) -> None:
+    def die_at(self, point: str, *, with_host: bool, comes_back: bool = True) -> None:
         """The first agent (or its whole host) to pass `point` dies there, and is back after a moment."""
 
         def die() -> None:
             raise Died
 
         self._dies_with_host = with_host
+        self._comes_back = comes_back
         killpoints.arm(point, die)
 
     def _died(self, node: Node) -> None:
@@ -303,7 +305,8 @@ class World:
             self.power_off(node.name)
         else:
             node.agent_stopped = True
-        self._back_at[node.name] = self.clock.time + BACK_AFTER_S
+        if self._comes_back:
+            self._back_at[node.name] = self.clock.time + BACK_AFTER_S
 
     def _bring_back(self) -> None:
         for name in [n for n, at in self._back_at.items() if self.clock.time >= at]:

@@ -21,10 +21,20 @@ from failover_agent.adapters.lease_item import (
     SORT_KEY,
     Attributes,
     NotReadable,
+    OfNewerSchema,
     from_attributes,
     to_attributes,
 )
-from failover_agent.core.model import Absent, Landed, LeaseItem, Refused, Unknown, Version, WriteOutcome
+from failover_agent.core.model import (
+    Absent,
+    Landed,
+    LeaseItem,
+    Refused,
+    TooNew,
+    Unknown,
+    Version,
+    WriteOutcome,
+)
 
 T = TypeVar("T")
 
@@ -107,6 +117,8 @@ class DynamoLeaseStore:
             return None
         try:
             return from_attributes(found)
+        except OfNewerSchema as error:
+            return TooNew(f"table {self._table}, cluster {self._cluster}: {error}", error.schema_version)
         except NotReadable as error:
             return Unknown(f"table {self._table}, cluster {self._cluster}: {error}")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from failover_agent.core.model import LEASE_SCHEMA_VERSION, Holder, LeaseItem, SyncSet
+from failover_agent.core import lsn
+from failover_agent.core.model import LEASE_SCHEMA_VERSION, Fork, Holder, LeaseItem, SyncSet
 
 Attributes = Mapping[str, Mapping[str, Any]]
 
@@ -13,7 +14,15 @@ PARTITION_KEY, SORT_KEY, LEASE_KEY = "cluster", "item", "lease"
 
 
 class NotReadable(Exception):
-    """The item is not one this agent may judge: of a newer schema, or damaged."""
+    """The item is not one this agent may judge: damaged, or of a newer schema."""
+
+
+class OfNewerSchema(NotReadable):
+    def __init__(self, schema_version: int) -> None:
+        super().__init__(
+            f"the lease has schema version {schema_version}, this agent knows {LEASE_SCHEMA_VERSION}"
+        )
+        self.schema_version = schema_version
 
 
 def to_attributes(item: LeaseItem) -> dict[str, dict[str, Any]]:
@@ -38,6 +47,8 @@ def to_attributes(item: LeaseItem) -> dict[str, dict[str, Any]]:
         "may_claim": _names(item.may_claim),
         "claim_needs": {"S": item.claim_needs},
         "offered_to": {"S": item.offered_to},
+        "history": _names(tuple(f"{fork.timeline} {lsn.show(fork.lsn)}" for fork in item.history)),
+        "agent": {"S": item.agent},
     }
 
 
@@ -46,9 +57,7 @@ def from_attributes(found: Attributes) -> LeaseItem:
     try:
         version = int(found["schema_version"]["N"])
         if version > LEASE_SCHEMA_VERSION:
-            raise NotReadable(
-                f"the lease has schema version {version}, this agent knows {LEASE_SCHEMA_VERSION}: update it"
-            )
+            raise OfNewerSchema(version)
         name = _text(found, "holder_name")
         needs = _text(found, "claim_needs")
         if needs not in ("any", "majority"):
@@ -74,9 +83,16 @@ def from_attributes(found: Attributes) -> LeaseItem:
             claim_needs=cast(Any, needs),
             offered_to=_text(found, "offered_to"),
             schema_version=version,
+            history=tuple(_fork(line) for line in _tuple(found, "history")) if "history" in found else (),
+            agent=_text(found, "agent") if "agent" in found else "",
         )
     except (KeyError, ValueError, TypeError) as error:
         raise NotReadable(f"the lease cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _fork(line: str) -> Fork:
+    timeline, _, position = line.partition(" ")
+    return Fork(int(timeline), lsn.parse(position))
 
 
 def _number(value: float) -> dict[str, Any]:

@@ -9,10 +9,12 @@ import threading
 from collections.abc import Mapping
 
 from failover_agent.core.model import (
+    LEASE_SCHEMA_VERSION,
     Absent,
     Landed,
     LeaseItem,
     Refused,
+    TooNew,
     Unknown,
     Version,
     WriteOutcome,
@@ -46,14 +48,15 @@ class MemoryLeaseStore:
         if self._silent is not None:
             return self._silent
         with self._lock:
-            return self._item
+            return _readable(self._item)
 
     def write(self, item: LeaseItem, *, only_if: Absent | Version) -> WriteOutcome:
         if self._silent is not None:
             return self._silent
         with self._lock:
             if not _holds(only_if, self._item):
-                return Refused(self._item)
+                current = _readable(self._item)
+                return current if isinstance(current, Unknown) else Refused(current)
             self._item = item
             return Landed()
 
@@ -69,6 +72,15 @@ class MemoryLeaseStore:
             return self._silent
         with self._lock:
             return {key: dict(value) for key, value in self._notes.items() if key.startswith(prefix)}
+
+
+def _readable(item: LeaseItem | None) -> LeaseItem | Unknown | None:
+    if item is not None and item.schema_version > LEASE_SCHEMA_VERSION:
+        return TooNew(
+            f"the lease has schema version {item.schema_version}, this agent knows {LEASE_SCHEMA_VERSION}",
+            item.schema_version,
+        )
+    return item
 
 
 def _holds(condition: Absent | Version, current: LeaseItem | None) -> bool:

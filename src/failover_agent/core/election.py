@@ -51,12 +51,38 @@ def unfit(candidate: Candidate, lease: LeaseItem, lag_limit_bytes: int) -> str:
         return "it does not reach the store, so it cannot claim"
     if server.received_lsn == 0:
         return "its WAL position is unknown"
-    if 0 < server.timeline < lease.timeline:
-        return f"it is on timeline {server.timeline}, the lease on {lease.timeline}"
-    lag = lease.lsn - server.received_lsn
+    if why := _off_the_line(server, lease):
+        return why
+    lag = lease.lsn - on_the_line(server, lease)
     if lag > lag_limit_bytes:
         return f"it lags {lag} bytes, {lag_limit_bytes} are allowed"
     return ""
+
+
+def _off_the_line(server: Server, lease: LeaseItem) -> str:
+    """Why its WAL is not the lease's; empty when it is, or ends before the lease's timeline began.
+
+    → db2 was promoted and died within a second; nobody had seen its timeline, and all were unfit for ever.
+    """
+    if not 0 < server.timeline < lease.timeline:
+        return ""
+    left_at = next((fork.lsn for fork in lease.history if fork.timeline == server.timeline), 0)
+    if not left_at:
+        return f"it is on timeline {server.timeline}, the lease on {lease.timeline}"
+    if server.received_lsn > left_at:
+        return (
+            f"it has WAL of timeline {server.timeline} up to {show(server.received_lsn)},"
+            f" the lease's timeline {lease.timeline} left it at {show(left_at)}"
+        )
+    return ""
+
+
+def on_the_line(server: Server, lease: LeaseItem) -> int:
+    """How much of its WAL counts: on a timeline that no lease named, nobody was answered (`publish`)."""
+    if server.timeline <= lease.timeline:
+        return server.received_lsn
+    left_at = next((fork.lsn for fork in server.history if fork.timeline == lease.timeline), None)
+    return server.received_lsn if left_at is None else min(server.received_lsn, left_at)
 
 
 def elect(
@@ -65,22 +91,22 @@ def elect(
     """Choose among `candidates`; `prefer_az` is the last holder's, where clients are near."""
     everybody = sorted(candidates, key=lambda c: c.name)
     reasons = {c.name: unfit(c, lease, lag_limit_bytes) for c in everybody}
-    fit = sorted((c for c in everybody if not reasons[c.name]), key=lambda c: _rank(c, prefer_az))
+    fit = sorted((c for c in everybody if not reasons[c.name]), key=lambda c: _rank(c, lease, prefer_az))
     if not fit:
         return Verdict("", tuple(reasons.items()))
     best = fit[0]
     for other in fit[1:]:
-        reasons[other.name] = _behind(other, best)
+        reasons[other.name] = _behind(other, best, lease)
     del reasons[best.name]
     return Verdict(best.name, tuple(reasons.items()))
 
 
-def _rank(c: Candidate, prefer_az: str) -> tuple[int, bool, bool, int, bool, int, str]:
+def _rank(c: Candidate, lease: LeaseItem, prefer_az: str) -> tuple[int, bool, bool, int, bool, int, str]:
     """Ascending: most WAL received, has room, reaches EC2 (P5), most replayed, near, priority, name."""
     server = c.server
     assert isinstance(server, Server), "only fit candidates are ranked"
     return (
-        -server.received_lsn,
+        -on_the_line(server, lease),
         c.full,
         not c.reaches_ec2,
         -server.replayed_lsn,
@@ -90,12 +116,10 @@ def _rank(c: Candidate, prefer_az: str) -> tuple[int, bool, bool, int, bool, int
     )
 
 
-def _behind(other: Candidate, best: Candidate) -> str:
+def _behind(other: Candidate, best: Candidate, lease: LeaseItem) -> str:
     assert isinstance(other.server, Server)
     assert isinstance(best.server, Server)
-    if other.server.received_lsn < best.server.received_lsn:
-        return (
-            f"{best.name} has received {show(best.server.received_lsn)},"
-            f" it has {show(other.server.received_lsn)}"
-        )
+    most, less = on_the_line(best.server, lease), on_the_line(other.server, lease)
+    if less < most:
+        return f"{best.name} has received {show(most)}, it has {show(less)}"
     return f"{best.name} has as much WAL and ranks before it"

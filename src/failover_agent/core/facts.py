@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from failover_agent.core.election import Candidate, Verdict, elect, unfit
 from failover_agent.core.liveness import IDLE_BYTES, has_room, is_stuck
-from failover_agent.core.model import LeaseSeen, NodeReport, Server, ServerState, Unknown
+from failover_agent.core.model import LeaseSeen, NodeReport, Server, ServerState, TooNew, Unknown
 from failover_agent.core.promotion import Standing
 from failover_agent.core.rejoin import Way, choose_way
 from failover_agent.core.snapshot import Snapshot
@@ -113,6 +113,10 @@ def the_store_is_silent(s: Snapshot) -> bool:
     return isinstance(s.lease, Unknown)
 
 
+def the_lease_is_too_new(s: Snapshot) -> bool:
+    return isinstance(s.lease, TooNew)
+
+
 def i_may_bootstrap(s: Snapshot) -> bool:
     return s.bootstrap_token and i_have_no_data(s)
 
@@ -154,6 +158,13 @@ def initdb_is_not_done(s: Snapshot) -> bool:
     """As far as the lease item says."""
     item = s.mine.item if s.mine else (s.lease.item if isinstance(s.lease, LeaseSeen) else None)
     return item is not None and not item.system_identifier
+
+
+def the_lease_does_not_name_my_line(s: Snapshot) -> bool:
+    """Neither its system nor the timeline PostgreSQL is on: positions of two lines would be compared."""
+    if s.mine is None or not isinstance(s.server, Server):
+        return False
+    return not s.mine.item.system_identifier or s.mine.item.timeline < s.server.timeline
 
 
 def i_am_claiming(s: Snapshot) -> bool:
@@ -240,12 +251,17 @@ def candidate_of(r: NodeReport) -> Candidate:
 
 
 def serving_holder(s: Snapshot) -> NodeReport | None:
-    """Another node that holds the lease, says so itself, and is primary."""
+    """Another node that holds the lease, says so itself, and is primary on the timeline the lease names.
+
+    Whoever followed a timeline that no lease names could meet its twin: the next to be promoted
+    begins above those that were named, not above those that were not (N2).
+    """
     holder = _last_holder(s)
     report = s.report_of(holder) if holder and holder != s.me.name else None
     if report is None or not report.holds_lease or not isinstance(report.server, Server):
         return None
-    return report if report.server.state is ServerState.PRIMARY else None
+    named = isinstance(s.lease, LeaseSeen) and report.server.timeline <= s.lease.item.timeline
+    return report if named and report.server.state is ServerState.PRIMARY else None
 
 
 def another_node_serves(s: Snapshot) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from failover_agent.core.model import Holder, LeaseItem, SyncSet
+from failover_agent.core.model import LEASE_SCHEMA_VERSION, Fork, Holder, LeaseItem, SyncSet
 
 
 def to_note(item: LeaseItem) -> dict[str, object]:
@@ -14,12 +14,18 @@ def to_note(item: LeaseItem) -> dict[str, object]:
 
 
 def from_note(note: Mapping[str, Any]) -> LeaseItem:
-    """The item `to_note` was given. Raises KeyError or TypeError on anything else."""
+    """The item `to_note` was given. Raises KeyError, TypeError or ValueError on anything else."""
     fields = dict(note)
+    if fields["schema_version"] > LEASE_SCHEMA_VERSION:
+        raise ValueError(f"a note of schema version {fields['schema_version']}")
     holder = fields.pop("holder")
     sync = fields.pop("sync")
     return LeaseItem(
-        **{**fields, "may_claim": tuple(fields["may_claim"])},
+        **{
+            **fields,
+            "may_claim": tuple(fields["may_claim"]),
+            "history": tuple(Fork(**fork) for fork in fields.get("history", ())),
+        },
         holder=Holder(**holder) if holder else None,
         sync=SyncSet(tuple(sync["members"]), sync["k"], sync["version"], tuple(sync.get("incarnations", ()))),
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from failover_agent.core.model import Holder, LeaseItem, Server, SyncSet
+from failover_agent.core.model import Fork, Holder, LeaseItem, Server, SyncSet
+
+FORKS_KEPT = 8  # a candidate further behind than so many timelines has too little WAL anyway
 
 
-def renewal(old: LeaseItem, holder: Holder, token: str, ttl_s: float, server: Server) -> LeaseItem:
+def renewal(
+    old: LeaseItem, holder: Holder, token: str, ttl_s: float, server: Server, agent: str = ""
+) -> LeaseItem:
     """The same epoch once more; names the system as soon as there is one (L6)."""
     return old.but(
         holder=holder,
@@ -13,16 +17,24 @@ def renewal(old: LeaseItem, holder: Holder, token: str, ttl_s: float, server: Se
         ttl_s=ttl_s,
         system_identifier=old.system_identifier or server.system_identifier,
         timeline=max(old.timeline, server.timeline),
+        history=_history(old, server),
         lsn=server.received_lsn or old.lsn,
+        agent=agent,
     )
 
 
 def claim(
-    cluster: str, old: LeaseItem | None, holder: Holder, token: str, ttl_s: float, server: Server
+    cluster: str,
+    old: LeaseItem | None,
+    holder: Holder,
+    token: str,
+    ttl_s: float,
+    server: Server,
+    agent: str = "",
 ) -> LeaseItem:
     """The next epoch. Its sync set is empty: nobody vouches for it yet (S2)."""
     if old is None:
-        return LeaseItem(cluster, "", holder, 1, token, ttl_s, timeline=0, lsn=0)
+        return LeaseItem(cluster, "", holder, 1, token, ttl_s, timeline=0, lsn=0, agent=agent)
     return old.but(
         system_identifier=old.system_identifier or server.system_identifier,
         holder=holder,
@@ -30,7 +42,9 @@ def claim(
         token=token,
         ttl_s=ttl_s,
         timeline=max(old.timeline, server.timeline),
+        history=_history(old, server),
         lsn=server.received_lsn,
+        agent=agent,
         sync=SyncSet(version=old.sync.version + 1),
         offered_to="",
     )
@@ -43,5 +57,13 @@ def release(old: LeaseItem, offered_to: str, token: str, server: Server) -> Leas
         token=token,
         offered_to=offered_to,
         timeline=max(old.timeline, server.timeline),
+        history=_history(old, server),
         lsn=server.received_lsn or old.lsn,
     )
+
+
+def _history(old: LeaseItem, server: Server) -> tuple[Fork, ...]:
+    """Of the timeline that is written: never another's."""
+    if server.timeline == max(old.timeline, server.timeline) and server.history:
+        return server.history[-FORKS_KEPT:]
+    return old.history if old.timeline >= server.timeline else ()

@@ -28,6 +28,21 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
+class TooNew(Unknown):
+    """The lease item is of a form that only a newer agent may judge, or write."""
+
+    schema_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """One line of a timeline history: `timeline` ended at `lsn` (PostgreSQL's .history files)."""
+
+    timeline: int
+    lsn: int
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """Who holds the lease: a name is not enough, two hosts may come from one snapshot (L2)."""
 
@@ -63,6 +78,8 @@ class LeaseItem:
     claim_needs: Literal["any", "majority"] = "any"
     offered_to: str = ""  # with no holder: only this node may claim within one ttl; empty: anybody
     schema_version: int = LEASE_SCHEMA_VERSION
+    history: tuple[Fork, ...] = ()  # of `timeline`, its last lines; empty: not known (an older agent's item)
+    agent: str = ""  # version of the agent that wrote it, for people
 
     def but(self, **changes: object) -> LeaseItem:
         return replace(self, **changes)  # type: ignore[arg-type]  # names are checked by replace itself
@@ -111,14 +128,6 @@ class ServerState(Enum):
     STARTING = "starting"  # runs and does not take connections yet
     STANDBY = "standby"  # in recovery
     PRIMARY = "primary"
-
-
-@dataclass(frozen=True, slots=True)
-class Fork:
-    """One line of a timeline history: `timeline` ended at `lsn` (PostgreSQL's .history files)."""
-
-    timeline: int
-    lsn: int
 
 
 @dataclass(frozen=True, slots=True)

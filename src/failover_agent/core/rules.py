@@ -210,9 +210,9 @@ RULES = (
     ),
     Rule(
         "publish",
-        when=(f.the_lease_is_mine, f.i_am_primary, f.initdb_is_not_done),
+        when=(f.the_lease_is_mine, f.i_am_primary, f.the_lease_does_not_name_my_line),
         then=_do(PublishIdentity()),
-        because="the lease item must name the new system before anybody writes to it",
+        because="the lease item must name the system and its timeline before anybody writes",
     ),
     Rule(
         "disk-full",
@@ -265,6 +265,12 @@ RULES = (
         "lease-missing",
         when=(f.there_is_no_lease_item,),
         because="ALARM: the store has no lease item for this cluster; nothing is touched",
+    ),
+    Rule(
+        "outdated",
+        when=(f.the_lease_is_too_new,),
+        because="ALARM: the lease is of a newer form than this agent knows; upgrade the agent of this node",
+        detail=lambda s: getattr(s.lease, "why", ""),
     ),
     Rule(
         "store-silent",

@@ -141,7 +141,7 @@ class Serve:
 
 @dataclass(frozen=True, slots=True)
 class PublishIdentity:
-    """Renew at once, so that the lease item names the system before anybody writes."""
+    """Renew at once, so that the lease item names the system and its timeline before anybody writes."""
 
 
 @dataclass(frozen=True, slots=True)

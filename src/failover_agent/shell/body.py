@@ -130,7 +130,7 @@ def make_body(
     waker = threading.Event()
     holder = Holder(settings.me.name, settings.me.instance_id, fresh_token())
     keeper = Keeper(
-        Identity(settings.cluster, holder, settings.boot_id),
+        Identity(settings.cluster, holder, settings.boot_id, settings.version),
         settings.timings,
         store=ports.store,
         gate=ports.gate,

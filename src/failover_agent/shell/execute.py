@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from failover_agent.core import snapshot as s
-from failover_agent.core.model import Unknown
+from failover_agent.core.model import Server, Unknown
 from failover_agent.errors import AgentError, PeerRefused, PostgresFailed, RewindNotBegun
 from failover_agent.killpoints import at
 from failover_agent.ports import Progress
@@ -37,7 +37,7 @@ class Executor:
             s.RecoverPrimary: lambda _: recover_primary(body, observer.expect_primary),
             s.TakeOver: self._take_over,
             s.Serve: self._serve,
-            s.PublishIdentity: lambda _: body.keeper.renew_now(),
+            s.PublishIdentity: lambda _: self._publish(),
             s.SwitchOver: lambda a: switch_over(body, a.order),
             s.LeaveHungStorage: lambda _: leave_hung_storage(body),
             s.LeaveFullDisk: lambda _: leave_full_disk(body),
@@ -81,7 +81,7 @@ class Executor:
             at("shut-before-intent")
             body.promotions.intend(action.epoch, timeline)
             at("intended-before-promote")
-            body.ports.postgres.promote(PROMOTE_S, mine.valid_until)
+            body.ports.postgres.promote(PROMOTE_S, mine.valid_until, above=mine.item.timeline)
         except AgentError as error:
             body.jobs.failed_starts += 1
             if isinstance(error, PostgresFailed):
@@ -90,10 +90,26 @@ class Executor:
             raise
         body.jobs.failed_starts = 0
         body.journal.phase("promoted", action.epoch)
-        at("promoted-before-open")
+        at("promoted-before-publish")
+        if not self._publish():
+            return  # the rule `publish` goes on
+        at("published-before-open")
         self._open(action.epoch)
         at("opened-before-record")
         body.workers.start("after-promotion", lambda: self._after_promotion(action.epoch))
+
+    def _publish(self) -> bool:
+        """Whether the lease item names the timeline that PostgreSQL here is on."""
+        keeper, server = self._body.keeper, self._body.ports.postgres.observe()
+        if not isinstance(server, Server):
+            return False
+        keeper.know(server)
+        for _ in range(2):  # a renewal that was under way before may settle first, and does not name it
+            keeper.renew_now()
+            mine = keeper.mine()
+            if mine is not None and mine.item.timeline >= server.timeline:
+                return True
+        return False
 
     def _after_promotion(self, epoch: int) -> None:
         """Beside the rounds: the history, then a checkpoint, so that others may rewind against us sooner."""

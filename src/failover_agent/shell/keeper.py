@@ -138,8 +138,15 @@ class Keeper:
             if desk.mine is not None or desk.pending is not None:
                 return
             old = seen.item if seen else None
+            who = desk.id
             item = writes.claim(
-                desk.id.cluster, old, desk.id.holder, desk.fresh_token(), self._timings.ttl_s, desk.facts
+                who.cluster,
+                old,
+                who.holder,
+                desk.fresh_token(),
+                self._timings.ttl_s,
+                desk.facts,
+                who.agent,
             )
             condition = Absent() if old is None else Version(old.epoch, old.token)
             desk.claims = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from failover_agent.core import lease_writes as writes
 from failover_agent.core.model import LeaseItem, Server, ServerState, Version
 from failover_agent.core.snapshot import Mine
 from failover_agent.shell.gatekeeper import As
@@ -49,9 +48,7 @@ def _ask_to_go_on(desk: LeaseDesk, mine: Mine, pending: Pending | None) -> None:
     known = {mine.item.token, pending.item.token if pending else mine.item.token}
     if not isinstance(current, LeaseItem) or current.epoch != mine.epoch or current.token not in known:
         return
-    item = writes.renewal(
-        current, desk.id.holder, desk.fresh_token(), desk.timings.ttl_s, Server(ServerState.ABSENT)
-    )
+    item = desk.renewal_of(current, Server(ServerState.ABSENT))
     desk.pending = Pending(item, Version(current.epoch, current.token), desk.clock.now())
     desk.send()
     if desk.mine is None:

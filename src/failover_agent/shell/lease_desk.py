@@ -87,10 +87,15 @@ class LeaseDesk:
         """Until when the lease is ours if `pending` lands."""
         return valid_until(pending.first_sent, pending.item.ttl_s, self.timings.margin_s)
 
+    def renewal_of(self, old: LeaseItem, server: Server) -> LeaseItem:
+        return writes.renewal(
+            old, self.id.holder, self.fresh_token(), self.timings.ttl_s, server, self.id.agent
+        )
+
     def prepare_renewal(self, now: float) -> None:
         assert self.mine is not None
         old = self.mine.item
-        item = writes.renewal(old, self.id.holder, self.fresh_token(), self.timings.ttl_s, self.facts)
+        item = self.renewal_of(old, self.facts)
         pending = Pending(item, Version(old.epoch, old.token), now)
         self.shorten(self.ends(pending))
         self.pending = pending

@@ -19,6 +19,7 @@ class Identity:
     cluster: str
     holder: Holder
     boot_id: str
+    agent: str = ""  # its version
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from failover_agent.core import lsn
 from failover_agent.core.election import Candidate, elect
 from failover_agent.core.lease_note import from_note, to_note
-from failover_agent.core.model import Fork, Holder, LeaseItem, Server, ServerState, SyncSet, Unknown
+from failover_agent.core.model import (
+    LEASE_SCHEMA_VERSION,
+    Fork,
+    Holder,
+    LeaseItem,
+    Server,
+    ServerState,
+    SyncSet,
+    Unknown,
+)
 from failover_agent.core.rejoin import Way, choose_way, last_shared
 from failover_agent.core.timings import PROFILES, complaints
 
@@ -154,3 +163,13 @@ def test_a_lease_survives_its_note() -> None:
     assert from_note(to_note(item)) == item
     released = replace(item, holder=None)
     assert from_note(to_note(released)) == released
+
+
+def test_a_note_of_an_older_agent_is_read_and_a_newer_ones_is_not() -> None:
+    note = to_note(replace(ITEM, history=(Fork(1, 400),), agent="0.9"))
+    older = {key: value for key, value in note.items() if key not in ("history", "agent")}
+
+    assert from_note(note) == replace(ITEM, history=(Fork(1, 400),), agent="0.9")
+    assert from_note(older) == ITEM
+    with pytest.raises(ValueError, match="schema version"):
+        from_note(note | {"schema_version": LEASE_SCHEMA_VERSION + 1})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from failover_agent.core import snapshot as a
 from failover_agent.core.facts import CONNECT_S
 from failover_agent.core.model import (
+    LEASE_SCHEMA_VERSION,
     Fork,
     Heard,
     Holder,
@@ -14,6 +15,7 @@ from failover_agent.core.model import (
     NodeReport,
     Server,
     ServerState,
+    TooNew,
     Unknown,
 )
 from failover_agent.core.rules import decide
@@ -32,6 +34,7 @@ SILENT = Unknown("no answer within 1 s")
 
 ITEM = LeaseItem("c", "s1", Holder("db1", "i-1", "n1"), 7, "t1", TTL, 1, 500)
 JUST_SEEN = LeaseSeen(ITEM, NOW - 0.5, NOW - 0.1)
+ON_TWO = LeaseSeen(ITEM.but(timeline=2, history=(Fork(1, 500),)), NOW - 0.5, NOW - 0.1)
 EXPIRED = LeaseSeen(ITEM, NOW - TTL * 1.001, NOW)
 RELEASED = LeaseSeen(ITEM.but(holder=None), NOW - 1, NOW)
 
@@ -221,6 +224,34 @@ def test_nobody_is_served_before_the_lease_names_the_system() -> None:
     assert decide(serving.but(mine=unnamed)).actions == (a.PublishIdentity(),)
 
 
+def test_nobody_is_served_on_a_timeline_that_the_lease_does_not_name() -> None:
+    promoted = Server(ServerState.PRIMARY, "s1", 2, 900, history=(Fork(1, 500),))
+    named = Mine(ON_TWO.item, NOW + 3, was_primary=True)
+
+    assert decide(serving.but(server=promoted)).actions == (a.PublishIdentity(),)
+    assert decide(serving.but(server=promoted, mine=named)).rule == "serve"
+
+
+def test_nobody_follows_a_timeline_that_the_lease_does_not_name() -> None:
+    """Whoever did could meet its twin later: the next promotion passes over named numbers only."""
+    promoted = Server(ServerState.PRIMARY, "s1", 2, 900, history=(Fork(1, 500),))
+    astray = Server(ServerState.STANDBY, "s1", 1, 500, upstream="db3")
+    seen = following.but(server=astray, heard=(report(DB1, promoted, holds=True),))
+
+    assert decide(seen).rule == "hold"
+    assert decide(seen.but(lease=ON_TWO)).actions == (a.Follow("db1"),)
+
+
+def test_an_agent_older_than_the_lease_touches_nothing_and_says_what_to_do() -> None:
+    free = following.but(lease=LeaseSeen(ITEM, NOW - 100, NOW), heard=())
+    newer = TooNew("schema version 9", LEASE_SCHEMA_VERSION + 1)
+
+    assert decide(free).rule == "claim"
+    assert decide(free.but(lease=newer)).rule == "outdated"
+    assert decide(free.but(lease=newer)).actions == ()
+    assert "upgrade" in decide(free.but(lease=newer)).because
+
+
 def test_bootstrap_needs_a_token_and_the_word_of_every_member() -> None:
     assert decide(fresh).actions == (a.Claim(None),)
     assert decide(fresh.but(bootstrap_token=False)).rule == "lease-missing"
@@ -256,7 +287,7 @@ def test_a_node_without_data_clones_from_the_node_that_serves() -> None:
 
 def test_a_stopped_node_returns_by_what_its_wal_allows() -> None:
     serves_two = Server(ServerState.PRIMARY, "s1", 2, 900, history=(Fork(1, 500),))
-    stopped = following.but(server=STOPPED, heard=(report(DB1, serves_two, holds=True),))
+    stopped = following.but(server=STOPPED, lease=ON_TWO, heard=(report(DB1, serves_two, holds=True),))
     beyond = Server(ServerState.STOPPED, "s1", 1, 501)
 
     assert decide(stopped).actions == (a.StartStandby("db1"),)
@@ -294,7 +325,7 @@ def test_a_running_standby_gets_time_to_connect_before_its_wal_is_doubted() -> N
     """Right after a start its timeline is the control file's, its position already beyond the fork."""
     serves_two = Server(ServerState.PRIMARY, "s1", 2, 900, history=(Fork(1, 500),))
     started = Server(ServerState.STANDBY, "s1", 1, 600, 600, upstream="db1")
-    seen = following.but(server=started, heard=(report(DB1, serves_two, holds=True),))
+    seen = following.but(server=started, lease=ON_TWO, heard=(report(DB1, serves_two, holds=True),))
 
     assert decide(seen.but(unstreamed_s=CONNECT_S - 0.1)).rule == "connecting"
     assert decide(seen.but(unstreamed_s=CONNECT_S)).actions == (a.Rewind("db1"),)

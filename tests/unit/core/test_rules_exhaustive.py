@@ -28,7 +28,7 @@ from tests.unit.core.test_rules_liveness import HEIR_STANDS_BY
 
 from failover_agent.core import snapshot as a
 from failover_agent.core.health import Health
-from failover_agent.core.model import LeaseItem, LeaseSeen, Server, ServerState, Unknown
+from failover_agent.core.model import LeaseItem, LeaseSeen, Server, ServerState, TooNew, Unknown
 from failover_agent.core.promotion import Standing
 from failover_agent.core.reads import reads_until
 from failover_agent.core.rules import RULES, decide
@@ -54,6 +54,7 @@ LEASES: tuple[LeaseSeen | Unknown | None, ...] = (
     RELEASED,
     LeaseSeen(UNNAMED, NOW - 100, NOW),
     Unknown("no answer"),
+    TooNew("of schema version 9", 9),
     None,
 )
 HOLDS: tuple[Mine | None, ...] = (

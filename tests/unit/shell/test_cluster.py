@@ -25,6 +25,7 @@ def assert_safe(world: World) -> None:
     assert world.stopped_with_open_gate == []
     assert world.promoted_with_readers == []
     assert world.stopped_with_address == []
+    assert world.served_unnamed == []
 
 
 def serving(world: World) -> list[str]:

@@ -61,6 +61,7 @@ def test_the_next_life_repairs_a_death_at(point: str, with_host: bool) -> None:
     assert world.overlapping_gates() == []
     assert world.stopped_with_open_gate == []
     assert world.promoted_with_readers == []
+    assert world.served_unnamed == []
     ends = {node.postgres.disk.end for node in world.nodes.values()}
     lines = {node.postgres.disk.began for node in world.nodes.values()}
     assert len(lines) == 1, "all are on one timeline"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from tests.support.world import World
 
+from failover_agent import killpoints
 from failover_agent.core.model import Unknown
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> Iterator[World]:
     world = World("db1", "db2")
     assert world.bring_up() == "db1"
     world.run(5)
-    return world
+    yield world
+    killpoints.arm("", lambda: None)
 
 
 def serving(world: World) -> list[str]:
@@ -48,13 +52,9 @@ def test_the_history_is_written_later_where_the_store_did_not_take_it_at_once(wo
 
 def _promoted_unseen(world: World) -> None:
     """db2 is promoted and dies before anybody has read anything of it; db1 comes back and goes on."""
-    world.no_notes.add("db2")
-    world.clients_write = False
+    world.die_at("promoted-before-publish", with_host=True, comes_back=False)
     world.power_off("db1")
-    world.run_until(lambda: serving(world) == ["db2"])
-    world.power_off("db2")
-    world.no_notes.clear()
-    world.unique_timelines = False
+    world.run_until(lambda: world.died == ["db2"])
     world.power_on("db1")
     world.run_until(lambda: serving(world) == ["db1"])
 

@@ -39,8 +39,8 @@ class LocalPostgres:
     def follow(self, upstream: str) -> None:
         self._control.follow(upstream)
 
-    def promote(self, timeout_s: float, deadline: float) -> int:
-        return self._control.promote(timeout_s, deadline)
+    def promote(self, timeout_s: float, deadline: float, *, above: int) -> int:
+        return self._control.promote(timeout_s, deadline, above)
 
     def beginning(self) -> Beginning | Unknown:
         return self._control.beginning()

@@ -6,7 +6,7 @@ import os
 import signal
 
 from failover_agent.adapters import files
-from failover_agent.adapters.postgres import on_disk, process, promote, settings
+from failover_agent.adapters.postgres import on_disk, process, promote, settings, timelines
 from failover_agent.adapters.postgres.interrupted import refuse_half_rewound
 from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.adapters.postgres.sql import Ask, LocalSql
@@ -49,6 +49,7 @@ class Control:
 
     def _start(self) -> None:
         refuse_half_rewound(self._plan)
+        timelines.tidy(self._plan)
         if self._unit.processes():
             if self._postmaster() is not None:
                 raise PostgresFailed("PostgreSQL runs already", hint="Stop it first.")
@@ -80,18 +81,21 @@ class Control:
         # Reloaded also when the file said so before: a reload may have been lost with an earlier agent.
         self._sql.do("SELECT pg_reload_conf()", COMMAND_TIMEOUT_S)
 
-    def promote(self, timeout_s: float, deadline: float) -> int:
+    def promote(self, timeout_s: float, deadline: float, above: int) -> int:
         postmaster = self._postmaster()
         if postmaster is None:
             raise PostgresFailed("promotion: PostgreSQL does not run", hint="See its log.")
 
         def steps(ask: Ask) -> int:
             self._confirm_nobody_is_waited_for(ask)
+            timelines.pass_over(self._plan, above)
             promote.tell(self._plan, postmaster, deadline)
             _wait_for_recovery(ask, False, timeout_s)
             row = ask("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
             if row is None:
                 raise PostgresFailed("the promoted server shows no timeline", hint="See its log.")
+            if ask("SELECT current_setting('archive_mode')") != ("off",):
+                timelines.tell_archiver(self._plan)
             return int(row[0][:8], 16)
 
         try:

@@ -1,0 +1,94 @@
+"""Timeline numbers that are passed over, on real servers: PostgreSQL counts on, follows and restarts (N2)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from failover_agent.adapters.clock import SystemClock
+from failover_agent.adapters.postgres import timelines
+from failover_agent.adapters.systemd import looks
+from failover_agent.core.model import Server, ServerState
+
+from .namespaces import entered
+from .postgres_nodes import Node, newest_bin_dir, two_nodes
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0 or newest_bin_dir() is None, reason="needs root and PostgreSQL"),
+]
+
+SOON_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[Node, Node]]:
+    with tempfile.TemporaryDirectory(prefix="pg-timelines-") as place:
+        Path(place).chmod(0o755)  # PostgreSQL's user must be able to walk into it
+        with two_nodes(Path(place)) as nodes:
+            yield nodes
+
+
+def look(node: Node) -> Server:
+    seen = node.postgres.observe()
+    assert isinstance(seen, Server), seen
+    return seen
+
+
+def until(fact: Callable[[], bool]) -> None:
+    assert any(fact() for _left in looks(SOON_S, 0.05)), "did not come true in time"
+
+
+def follows(standby: Node, primary: Node) -> bool:
+    here, there = look(standby), look(primary)
+    return here.streaming and here.received_lsn >= there.received_lsn and here.timeline == there.timeline
+
+
+def files_of(node: Node) -> set[str]:
+    return {path.name for path in node.plan.wal_dir.glob("*.history")}
+
+
+def test_numbers_that_others_had_are_passed_over_and_nobody_minds_the_gap(pair: tuple[Node, Node]) -> None:
+    db1, db2 = pair
+    db1.postgres.init(lambda _: None)
+    db1.postgres.start_primary()
+    with entered(db2.namespace):
+        db2.postgres.clone("db1", lambda _: None)
+    db2.postgres.start_standby("db1")
+    until(lambda: follows(db2, db1))
+
+    # Timelines 2 and 3 were other nodes'; db2 never saw them.
+    db1.postgres.stop(10)
+    until(lambda: not look(db2).streaming)
+    assert db2.postgres.promote(10, SystemClock().now() + 10, above=3) == 4
+    assert [fork.timeline for fork in look(db2).history] == [1]
+    assert files_of(db2) == {"00000002.history", "00000003.history", "00000004.history"}
+
+    # A follower fetches every file in between, and starts again with them.
+    db1.postgres.start_standby("db2")
+    until(lambda: follows(db1, db2))
+    db2.sql("CREATE TABLE t AS SELECT 1 AS i")
+    db1.postgres.stop(10)
+    db1.postgres.start_standby("db2")
+    until(lambda: follows(db1, db2))
+    assert db1.sql("SELECT i FROM t") == [(1,)]
+
+    # Numbers passed over for a promotion that never came would keep it from starting: they go first.
+    with entered(db1.namespace):
+        timelines.pass_over(db1.plan, 6)
+    assert {"00000005.history", "00000006.history"} < files_of(db1)
+    db1.postgres.stop(10)
+    db1.postgres.start_standby("db2")
+    until(lambda: follows(db1, db2))
+    assert files_of(db1) == files_of(db2)
+
+    # And on: the next promotion has nothing to pass over.
+    db2.postgres.stop(10)
+    assert db1.postgres.promote(10, SystemClock().now() + 10, above=4) == 5
+    db2.postgres.start_standby("db1")
+    until(lambda: follows(db2, db1))
+    assert look(db2).state is ServerState.STANDBY
