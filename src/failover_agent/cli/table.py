@@ -15,7 +15,7 @@ def show(cluster: dict[str, Any], console: Console) -> None:
     holder = cluster.get("holder") or "nobody"
     console.print(
         f"cluster [bold]{cluster['cluster']}[/], mode {cluster['mode']}, epoch {cluster['epoch']},"
-        f" lease held by [bold]{holder}[/]"
+        f" lease held by [bold]{holder}[/]{_written_by(cluster.get('lease'))}"
     )
     console.print(_members(cluster["members"]))
     console.print(_endpoints(cluster["endpoints"]))
@@ -33,7 +33,7 @@ def show_problems(problems: list[dict[str, str]], console: Console) -> None:
 
 
 def _members(members: list[dict[str, Any]]) -> Table:
-    table = Table("node", "az", "role", "state", "lag", "timeline", box=None, pad_edge=False)
+    table = Table("node", "az", "role", "state", "lag", "timeline", "agent", box=None, pad_edge=False)
     for member in members:
         state = str(member["state"])
         colour = "green" if state in _GOOD else "yellow"
@@ -44,8 +44,13 @@ def _members(members: list[dict[str, Any]]) -> Table:
             f"[{colour}]{state}[/]",
             _bytes(member.get("lag_bytes")),
             _or_dash(member.get("timeline")),
+            _or_dash(member.get("version")),
         )
     return table
+
+
+def _written_by(lease: dict[str, Any] | None) -> str:
+    return f", written by agent {lease['agent']}" if lease and lease.get("agent") else ""
 
 
 def _endpoints(endpoints: list[dict[str, Any]]) -> Table:

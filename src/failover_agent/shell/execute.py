@@ -26,7 +26,7 @@ class Executor:
         self._body = body
         self._observer = observer
         self._refused_rewinds = 0
-        self._hands: dict[type, Callable[[Any], None]] = {
+        self._hands: dict[type, Callable[[Any], object]] = {
             s.DropBeliefs: self._drop_beliefs,
             s.ShutGate: lambda _: body.keeper.shut(),
             s.UnbindVips: lambda _: body.unbind_vips(),

@@ -27,6 +27,7 @@ class Observer:
         self.standing = Standing.IN_LINE
         self.last_epoch = 0
         self.holder_name = ""
+        self.item: LeaseItem | None = None  # as it was last known to stand
 
     def look(self, round_began: float, slept_s: float) -> Snapshot:
         body, clock = self._body, self._body.ports.clock
@@ -151,6 +152,7 @@ class Observer:
     def _learn(self, item: LeaseItem) -> None:
         self.last_epoch = max(self.last_epoch, item.epoch)
         self.holder_name = item.holder.name if item.holder else ""
+        self.item = item
 
     def _say_suspicion(self, seen: LeaseSeen) -> None:
         settings = self._body.settings

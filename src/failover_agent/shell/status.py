@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from failover_agent.core.model import Heard, Member, NodeReport, Server, ServerState, Unknown
+from failover_agent.core.lsn import show
+from failover_agent.core.model import Heard, LeaseItem, Member, NodeReport, Server, ServerState, Unknown
 from failover_agent.shell.body import Body
 from failover_agent.shell.observe import Observer
 from failover_agent.shell.routes import Router
@@ -27,8 +28,21 @@ def cluster_status(body: Body, observer: Observer, router: Router, mine: NodeRep
         "mode": body.settings.mode,
         "system_identifier": _system_identifier(reports),
         "version": body.settings.version,
+        "lease": _lease(observer.item),
         "members": [_member(m, reports[m.name], end) for m in members],
         "endpoints": _endpoints(body, router, reports),
+    }
+
+
+def _lease(item: LeaseItem | None) -> dict[str, object] | None:
+    """The item as this node last read or wrote it."""
+    if item is None:
+        return None
+    return {
+        "agent": item.agent,
+        "schema_version": item.schema_version,
+        "timeline": item.timeline,
+        "lsn": show(item.lsn),
     }
 
 
@@ -51,9 +65,10 @@ def _system_identifier(reports: dict[str, NodeReport | Unknown]) -> str:
 
 def _member(member: Member, report: NodeReport | Unknown, end: int | None) -> dict[str, object]:
     row: dict[str, object] = {"name": member.name, "az": member.az, "role": "unknown"}
-    row |= {"state": "silent", "lag_bytes": None, "timeline": None}
+    row |= {"state": "silent", "lag_bytes": None, "timeline": None, "version": ""}
     if isinstance(report, Unknown):
         return row | {"why": report.why}
+    row |= {"version": report.version}
     row |= _health(report)
     server = report.server
     if isinstance(server, Unknown):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.support.world import World
 
-from failover_agent.core.model import Version
+from failover_agent.core.lsn import show
+from failover_agent.core.model import LEASE_SCHEMA_VERSION, Version
 
 
 def serving(world: World) -> list[str]:
@@ -92,3 +93,19 @@ def test_the_lease_says_which_agent_wrote_it() -> None:
     assert world.bring_up() == "db1"
 
     assert world.lease().agent == "test"
+
+
+def test_status_shows_the_version_of_every_agent_and_of_the_leases_writer() -> None:
+    world = World("db1", "db2")
+    assert world.bring_up() == "db1"
+    world.run(2)
+
+    for node in world.nodes.values():
+        status = node.agent.cluster()
+        assert {m["name"]: m["version"] for m in status["members"]} == {"db1": "test", "db2": "test"}  # type: ignore[attr-defined]
+        assert status["lease"] == {
+            "agent": "test",
+            "schema_version": LEASE_SCHEMA_VERSION,
+            "timeline": 1,
+            "lsn": show(world.lease().lsn),
+        }
