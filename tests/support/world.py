@@ -194,7 +194,8 @@ class World:
     def _note_opening(self, node: Node) -> None:
         if node.gate.is_open() and node.postgres.state is ServerState.PRIMARY:
             node.gate.openings[-1].writes = True
-            if self.lease().timeline < node.postgres.disk.timeline:
+            item = self.store.read()
+            if isinstance(item, LeaseItem) and item.timeline < node.postgres.disk.timeline:
                 self.served_unnamed.append(node.name)
 
     # Time

@@ -118,7 +118,7 @@ class DynamoLeaseStore:
         try:
             return from_attributes(found)
         except OfNewerSchema as error:
-            return TooNew(f"table {self._table}, cluster {self._cluster}: {error}", error.schema_version)
+            return TooNew(f"table {self._table}, cluster {self._cluster}: {error}")
         except NotReadable as error:
             return Unknown(f"table {self._table}, cluster {self._cluster}: {error}")
 

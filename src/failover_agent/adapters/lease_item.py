@@ -18,11 +18,7 @@ class NotReadable(Exception):
 
 
 class OfNewerSchema(NotReadable):
-    def __init__(self, schema_version: int) -> None:
-        super().__init__(
-            f"the lease has schema version {schema_version}, this agent knows {LEASE_SCHEMA_VERSION}"
-        )
-        self.schema_version = schema_version
+    """A newer agent wrote it, and this one would read it wrongly."""
 
 
 def to_attributes(item: LeaseItem) -> dict[str, dict[str, Any]]:
@@ -57,7 +53,9 @@ def from_attributes(found: Attributes) -> LeaseItem:
     try:
         version = int(found["schema_version"]["N"])
         if version > LEASE_SCHEMA_VERSION:
-            raise OfNewerSchema(version)
+            raise OfNewerSchema(
+                f"the lease has schema version {version}, this agent knows {LEASE_SCHEMA_VERSION}"
+            )
         name = _text(found, "holder_name")
         needs = _text(found, "claim_needs")
         if needs not in ("any", "majority"):

@@ -77,8 +77,7 @@ class MemoryLeaseStore:
 def _readable(item: LeaseItem | None) -> LeaseItem | Unknown | None:
     if item is not None and item.schema_version > LEASE_SCHEMA_VERSION:
         return TooNew(
-            f"the lease has schema version {item.schema_version}, this agent knows {LEASE_SCHEMA_VERSION}",
-            item.schema_version,
+            f"the lease has schema version {item.schema_version}, this agent knows {LEASE_SCHEMA_VERSION}"
         )
     return item
 

@@ -31,8 +31,6 @@ class Unknown:
 class TooNew(Unknown):
     """The lease item is of a form that only a newer agent may judge, or write."""
 
-    schema_version: int
-
 
 @dataclass(frozen=True, slots=True)
 class Fork:

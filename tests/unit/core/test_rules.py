@@ -5,7 +5,6 @@ from __future__ import annotations
 from failover_agent.core import snapshot as a
 from failover_agent.core.facts import CONNECT_S
 from failover_agent.core.model import (
-    LEASE_SCHEMA_VERSION,
     Fork,
     Heard,
     Holder,
@@ -244,7 +243,7 @@ def test_nobody_follows_a_timeline_that_the_lease_does_not_name() -> None:
 
 def test_an_agent_older_than_the_lease_touches_nothing_and_says_what_to_do() -> None:
     free = following.but(lease=LeaseSeen(ITEM, NOW - 100, NOW), heard=())
-    newer = TooNew("schema version 9", LEASE_SCHEMA_VERSION + 1)
+    newer = TooNew("schema version 9")
 
     assert decide(free).rule == "claim"
     assert decide(free.but(lease=newer)).rule == "outdated"

@@ -54,7 +54,7 @@ LEASES: tuple[LeaseSeen | Unknown | None, ...] = (
     RELEASED,
     LeaseSeen(UNNAMED, NOW - 100, NOW),
     Unknown("no answer"),
-    TooNew("of schema version 9", 9),
+    TooNew("of schema version 9"),
     None,
 )
 HOLDS: tuple[Mine | None, ...] = (
