@@ -76,8 +76,8 @@ class Watch:
         return liveness.is_stuck(self.health, LIMITS)
 
 
-@pytest.fixture
-def node() -> Iterator[Node]:
+@pytest.fixture(scope="module")
+def one_node() -> Iterator[Node]:
     """A primary whose data lies on an ext4 of its own, reserved blocks and all."""
     bin_dir = newest_bin_dir()
     assert bin_dir is not None
@@ -99,8 +99,17 @@ def node() -> Iterator[Node]:
         with node.plan.config_file.open("a") as config:
             config.write("max_wal_size=64MB\nmin_wal_size=32MB\nsuperuser_reserved_connections=5\n")
         node.postgres.init(lambda _: None)
-        node.postgres.start_primary()
         yield node
+
+
+@pytest.fixture
+def node(one_node: Node) -> Node:
+    """Running, whatever the test before left, and with an empty table."""
+    if state(one_node) is not ServerState.PRIMARY:
+        one_node.postgres.start_primary()
+    one_node.sql("DROP TABLE IF EXISTS t")
+    one_node.sql("CREATE TABLE t (pad text)")
+    return one_node
 
 
 def mount(image: Path, volume: Path) -> None:
@@ -134,13 +143,12 @@ def connect(node: Node) -> psycopg.Connection[tuple[object, ...]]:
 
 def test_a_postmaster_that_stands_still_is_stuck_unless_its_sessions_commit(node: Node) -> None:
     """The look of the decision round goes on answering all the while, by its kept session."""
-    node.sql("CREATE TABLE t (i int)")
     with Watch(node) as watch, connect(node) as client:
         until(lambda: watch.health.fsync_waits_s == 0 and watch.health.free_bytes > 0)
         os.kill(postmaster(node), signal.SIGSTOP)
         try:
             for _left in looks(LIMITS.stuck_after_s + 4, 0.1):
-                client.execute("INSERT INTO t VALUES (1)")
+                client.execute("INSERT INTO t VALUES ('x')")
                 assert not watch.is_stuck(), "an open session commits"
             assert watch.health.no_session_s >= LIMITS.stuck_after_s, (
                 "no new one is to be had, and that is said"
@@ -192,7 +200,6 @@ def test_an_overload_is_not_a_death(node: Node) -> None:
 
 def test_a_volume_that_hangs_is_seen_and_postgresql_left_without_a_wait(node: Node) -> None:
     volume = node.plan.data_dir.parent
-    node.sql("CREATE TABLE t (i int)")
     with Watch(node) as watch:
         until(lambda: watch.health.free_bytes > 0)
         assert not watch.health.hung
@@ -219,13 +226,12 @@ def test_a_volume_that_hangs_is_seen_and_postgresql_left_without_a_wait(node: No
 
 def _insert(node: Node) -> None:
     with contextlib.suppress(psycopg.Error):
-        node.sql("INSERT INTO t VALUES (1)")
+        node.sql("INSERT INTO t VALUES ('x')")
 
 
 def test_the_ballast_brings_a_full_volume_back(node: Node) -> None:
     volume, filler = node.plan.data_dir.parent, node.plan.data_dir.parent / "filler"
     ballast = volume / BALLAST
-    node.sql("CREATE TABLE t (pad text)")
     with Watch(node) as watch:
         until(lambda: watch.health.ballast)
         assert ballast.stat().st_blocks * 512 >= LIMITS.ballast_bytes

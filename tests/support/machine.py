@@ -178,6 +178,7 @@ class HandProbes:
         was, now = self.shown, int(self.clock.now())
         fsyncs = was.volumes[0].fsyncs if self.hung and was.volumes else now
         self.shown = Readings(
+            at=self.clock.now(),
             sessions=was.sessions if self.stuck else now,
             asking=True,
             commits=was.commits if self.stuck else now,

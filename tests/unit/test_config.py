@@ -78,6 +78,10 @@ def test_single_timings_lie_over_the_profile() -> None:
         ("timings", {"ttl_s": 2}, "ttl_s 2 is below"),
         ("timings", {"beat_s": float("nan")}, "timings.beat_s"),
         ("lag_limit_bytes", -1, "-1"),
+        ("liveness", {"stuck_after_s": 6}, "stuck_after_s 6 is below 6.5"),
+        ("liveness", {"storage_hung_after_s": 4}, "storage_hung_after_s 4 is below 4.5"),
+        ("liveness", {"ballast_bytes": -1}, "liveness.ballast_bytes"),
+        ("state_dir", "/srv/postgresql/17/state", "lies on the data volume"),
     ],
 )
 def test_what_is_wrong_is_refused_and_named(path: str, value: object, named: str) -> None:

@@ -12,8 +12,10 @@ from failover_agent.core.liveness import PROBE_EVERY_S
 
 MOST_OUT = 2
 PATIENCE_S = 30.0  # then it is given up, so that another can be tried
-# Whoever says so is alive: it took the connection and answered it.
-_FULL_HOUSE = ("too many clients", "remaining connection slots", "too many connections")
+# A server that answers, be it with a refusal (all slots taken, a wrong pg_hba.conf), is alive; unless
+# what it says is that it is on its way down or up.
+_ANSWERS = ("FATAL:", "ERROR:")
+_NOT_THERE = ("shutting down", "starting up", "recovery mode", "not yet accepting", "terminating connection")
 
 
 class SessionProbe:
@@ -62,6 +64,10 @@ class SessionProbe:
 
     def _ended(self, status: int, words: str) -> None:
         self.unanswered -= 1
-        alive = status == 0 or any(answer in words for answer in _FULL_HOUSE)
+        alive = status == 0 or _is_an_answer(words)
         self._refused = not alive
         self.answered += alive
+
+
+def _is_an_answer(words: str) -> bool:
+    return any(w in words for w in _ANSWERS) and not any(w in words for w in _NOT_THERE)

@@ -56,6 +56,7 @@ class NodeProbes:
             self._session.rest()
         session, disk = self._session, self._disk
         self._shown = Readings(
+            at=now,
             sessions=session.answered,
             asking=session.asking,
             unanswered=session.unanswered,

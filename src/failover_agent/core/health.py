@@ -34,6 +34,7 @@ class Renewals:
 class Health:
     """Seconds are durations, counted only while this agent itself ran."""
 
+    unwatched_s: float = 0.0  # since the probes last ran
     no_session_s: float = 0.0  # primary: no fresh session was answered
     no_commit_s: float = 0.0  # primary: no commit of a client was seen
     no_flush_s: float = 0.0  # primary: its WAL position on disk did not move

@@ -6,7 +6,8 @@ late one of them shows itself, it counts. For a volume a small synced write that
 counts, unless WAL goes on reaching that very volume.
 
 Invariants: a silence grows only while somebody was asked (a probe that could not be started says
-nothing), and by at most STEP_S per round: a process that stood still has not watched meanwhile.
+nothing), by the time that passed between two rounds of the probes themselves, and by at most STEP_S for
+each: who stood still, or died, has not watched meanwhile.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from failover_agent.core.model import Server, ServerState, Timings, Unknown
 PROBE_EVERY_S = 2.0  # a fresh session is tried
 FSYNC_EVERY_S = 1.0  # a small write is synced
 STEP_S = 2.0
+PROBES_SILENT_S = 10.0
 ALARM_AT = 0.5  # of a limit: people hear of it before anything is done
 IDLE_BYTES = 64 << 10  # received and not replayed yet: what the background writes at any moment
 FULL_BYTES = 32 << 20  # two WAL segments: with less PostgreSQL is about to stop by itself
@@ -45,6 +47,7 @@ class Volume:
 class Readings:
     """What the probes have shown so far; counters only grow while the same probes run."""
 
+    at: float | None = None  # when their last round ended; None: nothing is probed here
     sessions: int = 0  # fresh sessions that were answered
     asking: bool = False  # one is being tried, or the last was refused
     unanswered: int = 0  # tried and neither answered nor refused: they may have caused a commit each
@@ -57,7 +60,7 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Silences as they have grown up to `at`."""
+    """Silences as they have grown up to `at`, on the decision round's clock."""
 
     at: float
     readings: Readings
@@ -78,7 +81,7 @@ def beat(
     )
     if before is None:
         return fresh
-    dt = min(max(0.0, now - before.at), STEP_S)
+    dt = _watched_s(before.readings, now_read)
     waits = _waits(before, now_read, dt)
     is_primary = server.state is ServerState.PRIMARY if isinstance(server, Server) else was_primary
     if not is_primary:
@@ -96,6 +99,12 @@ def beat(
         no_flush_s=0.0 if flushed != before.flushed else before.no_flush_s + dt,
         fsync_waits_s=waits,
     )
+
+
+def _watched_s(before: Readings, now_read: Readings) -> float:
+    if before.at is None or now_read.at is None:
+        return 0.0
+    return min(max(0.0, now_read.at - before.at), STEP_S)
 
 
 def _flushed(server: Server | Unknown) -> int:
@@ -125,7 +134,9 @@ def judge(pulse: Pulse, limits: Limits, renewals: Renewals) -> Health:
         key=lambda pair: pair[0],
         default=(0.0, None),
     )
+    last = pulse.readings.at
     return Health(
+        unwatched_s=max(0.0, pulse.at - last) if last is not None else 0.0,
         no_session_s=pulse.no_session_s,
         no_commit_s=pulse.no_commit_s,
         no_flush_s=pulse.no_flush_s,
@@ -158,12 +169,14 @@ def is_stuck(health: Health, limits: Limits) -> bool:
     return stuck_s(health) >= limits.stuck_after_s
 
 
-ALARMS = ("no-progress", "no-new-sessions", "storage-hung", "storage-slow", "disk-full")
+ALARMS = ("probes-silent", "no-progress", "no-new-sessions", "storage-hung", "storage-slow", "disk-full")
 
 
 def alarms(health: Health, limits: Limits) -> dict[str, str]:
     """Name, of ALARMS, and sentence of everything that people should know of."""
     found: dict[str, str] = {}
+    if health.unwatched_s >= PROBES_SILENT_S:
+        found["probes-silent"] = "the probes of this node do not run; what they last showed is not believed"
     if stuck_s(health) >= ALARM_AT * limits.stuck_after_s:
         found["no-progress"] = "PostgreSQL shows neither a commit of a client nor a fresh session"
     elif health.no_session_s >= ALARM_AT * limits.stuck_after_s:

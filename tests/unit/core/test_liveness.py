@@ -44,9 +44,9 @@ def watched(
     read: Read, seconds: int = 20, server: Callable[[int], Server | Unknown] = lambda _: PRIMARY
 ) -> Pulse:
     """The pulse after looking once per second at what `read` shows in that second."""
-    pulse = beat(None, read(0), server(0), True, 0.0)
+    pulse = beat(None, replace(read(0), at=0.0), server(0), True, 0.0)
     for second in range(1, seconds + 1):
-        pulse = beat(pulse, read(second), server(second), True, float(second))
+        pulse = beat(pulse, replace(read(second), at=float(second)), server(second), True, float(second))
     return pulse
 
 
@@ -98,10 +98,22 @@ def test_silence_grows_only_while_somebody_asked() -> None:
 
 
 def test_a_process_that_stood_still_has_not_watched() -> None:
-    begun = beat(None, ASKING, PRIMARY, True, 0.0)
-    woken = beat(begun, ASKING, PRIMARY, True, 500.0)
+    begun = beat(None, replace(ASKING, at=0.0), PRIMARY, True, 0.0)
+    woken = beat(begun, replace(ASKING, at=500.0), PRIMARY, True, 500.0)
 
     assert stuck_s(judge(woken, L, Renewals())) == STEP_S
+
+
+def test_probes_that_died_are_told_of_and_not_believed() -> None:
+    pulse = beat(None, replace(ASKING, at=0.0), PRIMARY, True, 0.0)
+    for second in range(1, 61):
+        pulse = beat(pulse, replace(ASKING, at=min(5.0, second)), PRIMARY, True, float(second))
+    health = judge(pulse, L, Renewals())
+
+    assert stuck_s(health) == 5
+    assert "probes-silent" in alarms(health, L)
+    unprobed = beat(beat(None, Readings(), PRIMARY, True, 0.0), Readings(), PRIMARY, True, 99.0)
+    assert alarms(judge(unprobed, L, Renewals()), L) == {}
 
 
 def test_a_standby_is_never_stuck_and_begins_anew_when_it_becomes_primary() -> None:
