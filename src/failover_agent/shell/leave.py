@@ -46,7 +46,7 @@ def _heir_of(body: Body, server: object) -> str:
     if not isinstance(server, Server) or server.state is not ServerState.PRIMARY:
         body.journal.trouble("asking for the end of the WAL", "PostgreSQL does not tell it; nobody is named")
         return ""
-    names = [h.report.name for h in body.fresh_heard() if not h.report.health.hung]
+    names = [h.report.name for h in body.fresh_heard()]
     return best_of(body, wait_for(body, names, server.received_lsn, LAST_BYTES_S))
 
 

@@ -76,6 +76,8 @@ def test_hung_storage_is_left_within_15_s_without_loss_and_without_being_touched
     assert world.nodes[world.primary()].postgres.disk.end >= end
     assert "kill in vain" in db1.postgres.starts
     world.run(30)
+    assert world.stopped_with_open_gate == []
+    assert world.stopped_with_address == []
     assert world.touched_hung_volumes == []
     assert world.rules_of("db1")[-1] == "storage-hung"
     assert world.overlapping_gates() == []
@@ -83,6 +85,16 @@ def test_hung_storage_is_left_within_15_s_without_loss_and_without_being_touched
     db1.probes.hung = False
     world.run_until(world.is_whole)
     assert [a["name"] for a in events(world, "db1", "alarm-over")][-1] == "storage-hung"
+
+
+def test_on_hung_storage_the_heir_is_no_node_whose_storage_hangs_too(world: World) -> None:
+    world.nodes["db2"].probes.hung = True
+    world.run(1)
+    world.nodes["db1"].probes.hung = True
+
+    world.run_until(lambda: world.lease().epoch > 1)
+
+    assert world.nodes["db1"].store.writes[-1].offered_to == "db3"
 
 
 def test_on_hung_storage_nobody_is_named_who_lacks_something(world: World) -> None:
