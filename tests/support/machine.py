@@ -216,17 +216,20 @@ class MemoryPostgres:
     refuse_promotion: bool = False
     refuse_rewind: bool = False
     rewinds_to_refuse: int = 0  # before anything is changed
+    replays_for_s: float = 0.0  # of its own WAL, at each start in recovery
+    _replayed_at: float = 0.0
     when_promoted: Callable[[], object] = lambda: None  # what happens to the world at that instant
 
     def observe(self) -> Server | Unknown:
         if not self.disk.system:
             return Server(ServerState.ABSENT)
+        self._show_replayed()
         d = self.disk
         return Server(
             self.state,
             d.system,
             d.timeline,
-            0 if self.state is ServerState.STOPPED else d.end,
+            0 if self.state in (ServerState.STOPPED, ServerState.STARTING) else d.end,
             d.end,
             streaming=self.streaming,
             upstream=self.upstream,
@@ -236,7 +239,13 @@ class MemoryPostgres:
 
     def start_standby(self, upstream: str) -> None:
         self._start(f"standby of {upstream or 'nobody'}")
-        self.state, self.upstream = ServerState.STANDBY, upstream
+        self.state, self.upstream = ServerState.STARTING, upstream
+        self._replayed_at = self.world.clock.now() + self.replays_for_s
+        self._show_replayed()
+
+    def _show_replayed(self) -> None:
+        if self.state is ServerState.STARTING and self.world.clock.now() >= self._replayed_at:
+            self.state = ServerState.STANDBY
 
     def start_primary(self) -> None:
         self._start("primary")
@@ -275,7 +284,7 @@ class MemoryPostgres:
         return Beginning(self.disk.timeline, fork, self.disk.began)
 
     def stop(self, timeout_s: float) -> None:
-        if self.state in (ServerState.PRIMARY, ServerState.STANDBY):
+        if self.state in (ServerState.PRIMARY, ServerState.STANDBY, ServerState.STARTING):
             self._note_open_gate()
             if self.world.nodes[self.name].addresses.here:
                 self.world.stopped_with_address.append(self.name)
@@ -338,6 +347,7 @@ class MemoryPostgres:
 
     def receive(self) -> None:
         """Whatever the upstream has now, if it can be reached and fits."""
+        self._show_replayed()
         if self.state is not ServerState.STANDBY:
             self.streaming = False
             return

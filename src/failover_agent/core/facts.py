@@ -16,6 +16,7 @@ from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import free_since, is_expired, is_free
 
 CONNECT_S = 5.0  # how long a running standby may take to stream before its WAL is doubted
+STARTING_WAIT_S = 30.0  # how long a free lease waits for who still replays
 GIVE_UP_AFTER_STARTS = 3  # failed starts or promotions in a row before others get the lease
 
 
@@ -196,7 +197,7 @@ def i_am_the_choice(s: Snapshot) -> bool:
         return False
     if it_was_offered_to_me(s) and not is_expired(s.lease, s.now):
         return not unfit(_myself(s), s.lease.item, s.lag_limit_bytes)
-    return verdict(s).winner == s.me.name and not unheard(s)
+    return verdict(s).winner == s.me.name and not unheard(s) and not still_starting(s)
 
 
 def verdict(s: Snapshot) -> Verdict:
@@ -213,6 +214,22 @@ def unheard(s: Snapshot) -> list[str]:
     if s.now >= free_since(s.lease, s.me.name) + s.timings.poll_s:
         return []
     return [m.name for m in s.others if m.name != _last_holder(s) and s.report_of(m.name) is None]
+
+
+def still_starting(s: Snapshot) -> list[str]:
+    """Members that replay their own WAL: what they have is told only when they are through.
+
+    → the whole cluster lost power; the node that had least to replay took over, and the rest was lost.
+    """
+    assert isinstance(s.lease, LeaseSeen), "asked only where a lease was seen"
+    if s.now >= free_since(s.lease, s.me.name) + STARTING_WAIT_S:
+        return []
+    return [r.name for r in s.fresh() if _may_yet_show_more(r)]
+
+
+def _may_yet_show_more(r: NodeReport) -> bool:
+    starts = isinstance(r.server, Server) and r.server.state is ServerState.STARTING
+    return starts and r.reads_store and not r.nofailover
 
 
 def _last_holder(s: Snapshot) -> str:
@@ -274,6 +291,8 @@ def my_wal_has_diverged(s: Snapshot) -> bool:
         return False
     if s.server.streaming and s.server.upstream == holder.name:
         return False  # PostgreSQL itself refuses to stream over a fork
+    if s.server.state is ServerState.STARTING:
+        return False  # where its WAL ends is known when it is through
     if s.server.state is ServerState.STANDBY and s.unstreamed_s < CONNECT_S:
         return False  # just started: its timeline is the control file's until WAL arrives
     return choose_way(s.server, s.server.received_lsn, holder.server) is Way.REWIND

@@ -97,6 +97,10 @@ def _who_is_missing(s: Snapshot) -> str:
 def _why_not_me(s: Snapshot) -> str:
     chosen = f.verdict(s)
     waits = [f"waiting a moment for {name}" for name in f.unheard(s)]
+    waits += [
+        f"waiting up to {f.STARTING_WAIT_S:g} s for {name}, which replays its WAL"
+        for name in f.still_starting(s)
+    ]
     return "; ".join([*waits, *(f"{name}: {why}" for name, why in chosen.why_not)])
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from failover_agent.core import snapshot as a
-from failover_agent.core.facts import CONNECT_S
+from failover_agent.core.facts import CONNECT_S, STARTING_WAIT_S
 from failover_agent.core.model import (
     Fork,
     Heard,
@@ -136,6 +138,20 @@ def test_a_standby_claims_an_expired_lease_after_one_poll_for_silent_others() ->
     assert decide(three).rule == "not-me"
     assert decide(three.but(now=NOW + poll + 0.01)).rule == "claim"
     assert decide(three.but(now=NOW + poll + 0.01)).actions == (a.Claim(EXPIRED),)
+
+
+def test_a_free_lease_waits_for_a_member_that_still_replays_and_not_for_ever() -> None:
+    starting = Server(ServerState.STARTING, "s1", 1, standby_signal=True)
+    free = following.but(lease=EXPIRED, heard=(report(DB1, starting),))
+    later = NOW + STARTING_WAIT_S
+    waited = free.but(now=later, heard=(Heard(report(DB1, starting).report, later),))
+    no_heir = Heard(replace(report(DB1, starting).report, nofailover=True), NOW)
+
+    assert decide(free).rule == "not-me"
+    assert "waiting up to 30 s for db1" in decide(free).because
+    assert decide(waited).rule == "claim"
+    assert decide(free.but(heard=(report(DB1, STOPPED),))).rule == "claim"
+    assert decide(free.but(heard=(no_heir,))).rule == "claim"
 
 
 def test_the_standby_with_more_wal_claims_and_the_other_says_why_not() -> None:
@@ -292,6 +308,13 @@ def test_a_stopped_node_returns_by_what_its_wal_allows() -> None:
     assert decide(stopped).actions == (a.StartStandby("db1"),)
     assert decide(stopped.but(server=beyond)).actions == (a.Rewind("db1"),)
     assert decide(stopped.but(resting=True)).rule == "rest"
+
+
+def test_a_server_that_still_replays_is_left_to_it_though_another_serves() -> None:
+    starting = Server(ServerState.STARTING, "s1", 1, standby_signal=True)
+
+    assert decide(following.but(server=starting)).rule == "hold"
+    assert decide(following.but(server=replace(STOPPED, received_lsn=0))).rule == "rewind"
 
 
 def test_an_interrupted_rewind_ends_in_a_clone() -> None:

@@ -379,6 +379,30 @@ def test_both_hosts_off_and_on_again_serve_the_node_with_most_wal(world: World) 
     assert_safe(world)
 
 
+@pytest.mark.parametrize("replays_for_s", [8.0, 60.0])
+def test_after_a_power_loss_of_all_the_node_that_still_replays_is_waited_for_a_while(
+    replays_for_s: float,
+) -> None:
+    world = World("db1", "db2")
+    world.bring_up()
+    world.run(5)
+    world.lagging.add("db2")
+    world.run(1)
+    world.postgres("db1").replays_for_s = replays_for_s
+    for name in world.nodes:
+        world.power_off(name)
+    world.lagging.clear()
+    world.run(5)
+    for name in world.nodes:
+        world.power_on(name)
+
+    world.run_until(lambda: bool(serving(world)))
+
+    assert serving(world) == (["db1"] if replays_for_s < 30 else ["db2"])
+    world.run_until(world.is_whole, limit_s=120)
+    assert_safe(world)
+
+
 def test_a_standby_too_far_behind_waits_for_the_old_primary() -> None:
     world = World("db1", "db2", lag_limit_bytes=100)
     world.bring_up()
