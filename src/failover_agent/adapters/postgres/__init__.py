@@ -55,7 +55,7 @@ class LocalPostgres:
         self._control.checkpoint()
 
     def wal_end(self) -> int | Unknown:
-        return on_disk.wal_end(self._plan)
+        return on_disk.wal_end(self._plan, self._observer.flushed())
 
     def init(self, progress: Progress) -> None:
         make.init(self._plan, progress)

@@ -32,6 +32,7 @@ class Observer:
         self._clock = clock
         self._last: Server | None = None
         self._last_at = 0.0
+        self._flushed = on_disk.Flushed()
         self._since = ""
         self._timeline = 0
         self._histories: dict[int, tuple[Fork, ...]] = {}
@@ -55,6 +56,10 @@ class Observer:
         self._last = self._running(row)
         self._last_at = self._clock.now()
         return self._last
+
+    def flushed(self) -> on_disk.Flushed:
+        """How far a primary here, when it last answered, had its WAL on disk."""
+        return self._flushed
 
     def _silent(self, why: str) -> Server | Unknown:
         if self._last is not None and self._clock.now() - self._last_at < STALE_AFTER_S:
@@ -102,6 +107,8 @@ class Observer:
             if row.since == self._since:
                 timeline = max(timeline, self._timeline)
         self._since, self._timeline = row.since, timeline
+        if not row.in_recovery:
+            self._flushed = on_disk.Flushed(timeline, int(row.received or 0))
         return Server(
             ServerState.STANDBY if row.in_recovery else ServerState.PRIMARY,
             system_identifier=row.system_identifier,

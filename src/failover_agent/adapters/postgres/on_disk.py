@@ -181,15 +181,28 @@ def beginning(plan: PostgresPlan, timeline: int) -> Beginning | Unknown:
     return Beginning(timeline, fork, hashlib.sha256(first.encode()).hexdigest() if first else "")
 
 
-def wal_end(plan: PostgresPlan) -> int | Unknown:
-    """End of the last whole record on disk, read from the segments themselves (PROTOCOL N3)."""
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """A position that a primary on this timeline said was on its disk; 0: none is known."""
+
+    timeline: int = 0
+    lsn: int = 0
+
+
+def wal_end(plan: PostgresPlan, flushed: Flushed = Flushed()) -> int | Unknown:
+    """End of the last whole record on disk, read from the segments themselves (PROTOCOL N3).
+
+    What lies before `flushed` is not read again: of a busy server's last segment that is nearly all,
+    a hundred thousand records for which every client would wait.
+    """
     try:
         control = read_control(plan)
         segments = [
             s for s in written_segments(plan.wal_dir, control.segment_bytes) if s.timeline == control.timeline
         ]
+        known = flushed.lsn if flushed.timeline == control.timeline else 0
         for segment in reversed(segments[-_LOOK_BACK_SEGMENTS:]):
-            end = _last_end(plan, control, segment)
+            end = _last_end(plan, control, segment, known)
             if end:
                 return end
     except (DataDirectoryRefused, OSError, programs.TookTooLong) as error:
@@ -197,22 +210,47 @@ def wal_end(plan: PostgresPlan) -> int | Unknown:
     return Unknown(f"no readable WAL of timeline {control.timeline} in {plan.wal_dir}")
 
 
-def _last_end(plan: PostgresPlan, control: Control, segment: Segment) -> int:
-    """End of the last record that begins in `segment` or after it; 0 when none begins there.
+def _last_end(plan: PostgresPlan, control: Control, segment: Segment, known: int) -> int:
+    """End of the last record that begins in `segment` or after it; 0 when none begins there."""
+    page = (known - 1) // control.page_bytes * control.page_bytes
+    if segment.start < page < segment.start + control.segment_bytes:
+        records = _records_from(plan, control, page)
+        # A record that begins before `known` belongs to the chain that was flushed; so does what follows.
+        if records and record_start(records[0]) < known:
+            return record_end(records[-1], control.page_bytes, control.segment_bytes)
+    records = _records_from(plan, control, segment.start)
+    return record_end(records[-1], control.page_bytes, control.segment_bytes) if records else 0
 
-    pg_waldump ends with an error at the end of WAL: its exit status says nothing.
+
+def _records_from(plan: PostgresPlan, control: Control, start: int) -> list[str]:
+    """The first and the last record that pg_waldump finds from `start` on; none where there is none.
+
+    It ends with an error at the end of WAL: its exit status says nothing.
     """
     done = programs.run(
         (
             plan.program("pg_waldump"),
             f"--path={plan.wal_dir}",
             f"--timeline={control.timeline}",
-            f"--start={lsn.show(segment.start)}",
+            f"--start={lsn.show(start)}",
         ),
         timeout_s=WALDUMP_TIMEOUT_S,
     )
-    records = [line for line in done.out.splitlines()[-3:] if line.startswith("rmgr")]
-    return record_end(records[-1], control.page_bytes, control.segment_bytes) if records else 0
+    lines = done.out.splitlines()
+    records = [line for line in (*lines[:3], *lines[-3:]) if line.startswith("rmgr")]
+    return [records[0], records[-1]] if records else []
+
+
+def record_start(line: str) -> int:
+    """Where the record that pg_waldump shows in `line` begins. Raises DataDirectoryRefused."""
+    return lsn.parse(_record(line)["lsn"])
+
+
+def _record(line: str) -> re.Match[str]:
+    found = _RECORD.search(line)
+    if found is None:
+        raise DataDirectoryRefused(f"no WAL record: {line!r}", hint="Report this line of pg_waldump.")
+    return found
 
 
 def record_end(line: str, page_bytes: int, segment_bytes: int) -> int:
@@ -220,9 +258,7 @@ def record_end(line: str, page_bytes: int, segment_bytes: int) -> int:
 
     Raises DataDirectoryRefused when it is no such line.
     """
-    found = _RECORD.search(line)
-    if found is None:
-        raise DataDirectoryRefused(f"no WAL record: {line!r}", hint="Report this line of pg_waldump.")
+    found = _record(line)
     position = lsn.parse(found["lsn"])
     if found["desc"] == "SWITCH":  # the rest of the segment belongs to it
         return (position // segment_bytes + 1) * segment_bytes
