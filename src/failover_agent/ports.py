@@ -75,6 +75,12 @@ class Gate(Protocol):
         To be called while shut. Raises GateFailed when one could not be ended.
         """
 
+    def dismiss(self) -> int:
+        """Destroy the sockets of PostgreSQL's clients, so that they hear at once; how many there were.
+
+        Members' are spared: they still replicate. To be called while shut. Raises GateFailed.
+        """
+
     def can_end_sessions(self) -> bool:
         """Whether this kernel can; where it cannot, nobody may come in who would have to go again."""
 

@@ -183,6 +183,7 @@ def gate_plan(config: Config) -> GatePlan:
         replication_port=config.postgres.replication_port,
         members=tuple(m.address for m in config.members),
         replication_uids=(0, postgres_uid(config)),
+        vips=tuple(e.vip for e in config.endpoints),
     )
 
 

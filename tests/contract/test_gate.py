@@ -8,91 +8,31 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.gate import NftGate
-from failover_agent.adapters.gate_table import TABLE, GatePlan, table_text
+from failover_agent.adapters.gate_table import TABLE, table_text
 from failover_agent.errors import GateFailed
 
-from .namespaces import entered, node_with_neighbours
+from .gate_net import (
+    A_WHILE_S,
+    NODE,
+    NODE_FOR_MEMBER,
+    NODE_IPV6,
+    PLAN,
+    PORT,
+    REPLICATION_PORT,
+    Net,
+    echo,
+    now,
+    refused,
+    until,
+)
+from .namespaces import entered
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-NODE, NODE_FOR_MEMBER, MEMBER = "10.9.0.1", "10.9.1.1", "10.9.1.2"
-NODE_IPV6, MEMBER_IPV6 = "fd00:1::1", "fd00:2::2"
-PORT, REPLICATION_PORT = 5432, 5433
-PLAN = GatePlan(PORT, REPLICATION_PORT, (MEMBER, MEMBER_IPV6), (0,))
-A_WHILE_S = 2.0
-
-
-@dataclass
-class Net:
-    node: str
-    client: str
-    member: str
-    gate: NftGate
-
-    def call(self, address: str = NODE, port: int = PORT, *, source: str = "") -> socket.socket:
-        """A connection from namespace `source` (the client's unless said otherwise)."""
-        with entered(source or self.client):
-            return socket.create_connection((address, port), timeout=A_WHILE_S)
-
-
-def echo(connection: socket.socket, word: bytes = b"ping") -> bytes:
-    connection.sendall(word)
-    return connection.recv(100)
-
-
-def serve(listener: socket.socket) -> None:
-    def answer(connection: socket.socket) -> None:
-        try:
-            while data := connection.recv(100):
-                connection.sendall(data)
-        except OSError:
-            return
-
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    with node_with_neighbours("gt") as (node, client, member), entered(node):
-        gate = NftGate(PLAN, SystemClock())
-        gate.restore()
-        listener = socket.create_server(
-            ("", PORT), family=socket.AF_INET6, dualstack_ipv6=True, reuse_port=True
-        )
-        threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        yield Net(node, client, member, gate)
-        listener.close()
-
-
-def now() -> float:
-    return SystemClock().now()
-
-
-def until(fact: Callable[[], bool], within_s: float = A_WHILE_S) -> None:
-    end = now() + within_s
-    while not fact():
-        assert now() < end, "did not come true in time"
-        threading.Event().wait(0.005)
-
-
-def refused(net: Net, address: str, port: int = PORT, source: str = "") -> float:
-    """Seconds until the refusal; fails when the call is answered or met with silence."""
-    begun = now()
-    with pytest.raises(ConnectionRefusedError):
-        net.call(address, port, source=source)
-    return now() - begun
 
 
 def test_a_shut_gate_refuses_everybody_at_once_also_loopback_and_members(net: Net) -> None:

@@ -84,6 +84,10 @@ class KernelGate:
         ended, self.sessions = self.sessions, 0
         return ended
 
+    def dismiss(self) -> int:
+        assert not self.is_open(), "who is dismissed would come back at once"
+        return 0 if self.cannot_end_sessions else self.end_sessions()
+
     def can_end_sessions(self) -> bool:
         return not self.cannot_end_sessions
 
@@ -154,9 +158,16 @@ class Token:
 
 
 class Systemd:
-    def ready(self, status: str) -> None: ...
+    """Keeps what it was told: ("ready" or "alive", status)."""
 
-    def alive(self, status: str) -> None: ...
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def ready(self, status: str) -> None:
+        self.told.append(("ready", status))
+
+    def alive(self, status: str) -> None:
+        self.told.append(("alive", status))
 
 
 @dataclass(slots=True)
@@ -293,8 +304,11 @@ class MemoryPostgres:
             self.state, self.streaming = ServerState.STOPPED, False
 
     def _note_open_gate(self) -> None:
-        if self.state is ServerState.PRIMARY and self.world.nodes[self.name].gate.is_open():
+        gate = self.world.nodes[self.name].gate
+        if self.state is ServerState.PRIMARY and gate.is_open():
             self.world.stopped_with_open_gate.append(self.name)
+        if self.state is ServerState.PRIMARY and gate.sessions:
+            self.world.stopped_with_clients.append(self.name)
 
     def kill(self, timeout_s: float = 10.0) -> None:
         self._note_open_gate()
@@ -420,21 +434,25 @@ class NodePeers:
         return {name: self.ask(name) for name in self.world.nodes if name != self.name}
 
     def ask(self, name: str) -> Heard | Unknown:
-        other = self.world.nodes[name]
-        if not self.world.can_talk(self.name, name):
+        if not self._hears(name):
             return Unknown("no answer")
-        return Heard(other.agent.report(), self.world.clock.now())
+        return Heard(self.world.nodes[name].agent.report(), self.world.clock.now())
 
     def ask_rejoin(self, name: str) -> bool | Unknown:
-        if not self.world.can_talk(self.name, name):
-            return Unknown("no answer")
-        return self.world.nodes[name].agent.grant_rejoin(self.name)
+        return (
+            self.world.nodes[name].agent.grant_rejoin(self.name) if self._hears(name) else Unknown("silence")
+        )
 
     def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
-        return Unknown("not in this world")
+        return (
+            self.world.nodes[name].agent.request_switchover(to) if self._hears(name) else Unknown("silence")
+        )
 
     def wake(self, name: str) -> None:
-        if self.world.can_talk(self.name, name):
+        if self._hears(name):
             self.world.nodes[name].agent.wake()
+
+    def _hears(self, name: str) -> bool:
+        return name in self.world.nodes and self.world.can_talk(self.name, name)
 
     def publish(self, report: NodeReport) -> None: ...

@@ -90,6 +90,7 @@ class World:
         self.clients_write = True
         self.lagging: set[str] = set()
         self.stopped_with_open_gate: list[str] = []
+        self.stopped_with_clients: list[str] = []  # who were never told that they wait for nothing
         self.promoted_with_readers: list[str] = []
         self.stopped_with_address: list[str] = []
         self.touched_hung_volumes: list[str] = []

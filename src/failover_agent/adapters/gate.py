@@ -7,6 +7,7 @@ it, the absolute bound does not move at all, and afterwards the clock is read ag
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import threading
 from collections.abc import Callable
@@ -30,6 +31,7 @@ class NftGate:
 
     def __init__(self, plan: GatePlan, clock: Clock) -> None:
         self._plan = plan
+        self._members = frozenset(str(ipaddress.ip_address(member)) for member in plan.members)
         self._clock = clock
         self._lock = threading.RLock()
         self._kernel = GateKernel()
@@ -79,8 +81,14 @@ class NftGate:
                 self.restore()
 
     def end_sessions(self) -> int:
+        return self._destroy(frozenset())
+
+    def dismiss(self) -> int:
+        return self._destroy(self._members)
+
+    def _destroy(self, spare: frozenset[str]) -> int:
         try:
-            return sockets.destroy(self._plan.port)
+            return sockets.destroy(self._plan.port, spare=spare)
         except sockets.NotDestroyable as error:
             raise GateFailed(
                 f"sessions on port {self._plan.port} cannot be ended, the gate stays shut: {error.strerror}",

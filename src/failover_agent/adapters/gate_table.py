@@ -2,6 +2,7 @@
 
     client ──▶ 5432 ──▶ input: let through while the gate is open, else refused with a reset
     member ──▶ 5433 ──▶ redirected to 5432, told apart by the connection's original port
+    client ──▶ a virtual address that is not bound here ──▶ refused with a reset
     PostgreSQL ──▶ sport 5432 ──▶ output: let through while open; else dropped, bare resets excepted
 
 The table is shut as written here. What opens it is one element with a timeout in the set `open`
@@ -33,6 +34,7 @@ class GatePlan:
     replication_port: int
     members: tuple[str, ...]  # addresses that may replicate
     replication_uids: tuple[int, ...]  # who on this host may open a connection to a replication port
+    vips: tuple[str, ...] = ()  # virtual addresses of the cluster, bound here or not
 
 
 def table_text(plan: GatePlan) -> str:
@@ -63,7 +65,7 @@ table {TABLE} {{
     }}
     chain passing {{
     }}
-    chain redirect_replication {{
+{_strays(plan)}    chain redirect_replication {{
         type nat hook prerouting priority dstnat; policy accept;
         tcp dport {plan.replication_port} ip saddr @members4 redirect to :{plan.port}
         tcp dport {plan.replication_port} ip6 saddr @members6 redirect to :{plan.port}
@@ -90,13 +92,34 @@ table {TABLE} {{
 """
 
 
-def _elements(members: Iterable[str], version: int) -> str:
-    addresses = sorted(
-        (ip for ip in map(ipaddress.ip_address, members) if ip.version == version), key=lambda ip: ip.packed
-    )
-    if not addresses:
+def _strays(plan: GatePlan) -> str:
+    """Refuses what still comes for a virtual address that is bound elsewhere by now.
+
+    A route may point here for a moment longer than the address stands here. The kernel would drop such
+    packets without a word, and every client would wait a second for its retransmission.
+    """
+    rules = []
+    for version, family in ((4, "ip"), (6, "ip6")):
+        if vips := _of_version(plan.vips, version):
+            rules.append(
+                f"        tcp dport {plan.port} {family} daddr {{ {', '.join(vips)} }}"
+                " fib daddr type != local reject with tcp reset\n"
+            )
+    if not rules:
         return ""
-    return "\n        elements = { " + ", ".join(map(str, addresses)) + " }"
+    hook = "        type filter hook prerouting priority raw; policy accept;\n"
+    return "    chain strays {\n" + hook + "".join(rules) + "    }\n"
+
+
+def _of_version(addresses: Iterable[str], version: int) -> list[str]:
+    """In order, each once."""
+    found = {ip for ip in map(ipaddress.ip_address, addresses) if ip.version == version}
+    return [str(ip) for ip in sorted(found, key=lambda ip: ip.packed)]
+
+
+def _elements(members: Iterable[str], version: int) -> str:
+    addresses = _of_version(members, version)
+    return "\n        elements = { " + ", ".join(addresses) + " }" if addresses else ""
 
 
 def _bare_resets(port: int) -> str:

@@ -9,6 +9,7 @@ a stable kernel interface; destroying needs CONFIG_INET_DIAG_DESTROY (in Debian'
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import struct
@@ -24,6 +25,7 @@ _STATES = ((1 << (_LAST_STATE + 1)) - 1) & ~(1 << _LISTEN) & ~(1 << _TIME_WAIT) 
 
 _HEADER = struct.Struct("=IHHII")
 _ID_BYTES = 48  # struct inet_diag_sockid: ports, addresses, interface, cookie
+_PEER_AT = 20  # in it: after two ports and the local address
 _ID_AT = 4  # where it stands in struct inet_diag_msg
 _RECEIVE_BYTES = 1 << 16
 
@@ -32,9 +34,10 @@ class NotDestroyable(OSError):
     """There are sockets to end and this kernel cannot: CONFIG_INET_DIAG_DESTROY is off."""
 
 
-def destroy(port: int, timeout_s: float = 1.0) -> int:
+def destroy(port: int, timeout_s: float = 1.0, *, spare: frozenset[str] = frozenset()) -> int:
     """End every TCP socket whose local port is `port`, listeners excepted; how many there were.
 
+    Those whose other end is an address of `spare` are left alone.
     The other side gets a reset, waiting data is thrown away. Raises NotDestroyable, or OSError
     (most likely: not allowed without CAP_NET_ADMIN).
     """
@@ -42,7 +45,8 @@ def destroy(port: int, timeout_s: float = 1.0) -> int:
     with _kernel(timeout_s) as kernel:
         for family in (socket.AF_INET, socket.AF_INET6):
             for identity in list(_sockets(kernel, family, port)):
-                ended += _end(kernel, family, identity)
+                if _other_end(family, identity) not in spare:
+                    ended += _end(kernel, family, identity)
     return ended
 
 
@@ -73,6 +77,13 @@ def _sockets(kernel: socket.socket, family: int, port: int) -> Iterator[bytes]:
             if kind == _MSG_ERROR:
                 _raise(payload)
             yield payload[_ID_AT : _ID_AT + _ID_BYTES]
+
+
+def _other_end(family: int, identity: bytes) -> str:
+    """The peer's address; an IPv4 one also where the socket is of IPv6."""
+    plain = identity[_PEER_AT : _PEER_AT + (4 if family == socket.AF_INET else 16)]
+    address = ipaddress.ip_address(plain)
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _end(kernel: socket.socket, family: int, identity: bytes) -> bool:

@@ -28,7 +28,7 @@ class Executor:
         self._refused_rewinds = 0
         self._hands: dict[type, Callable[[Any], object]] = {
             s.DropBeliefs: self._drop_beliefs,
-            s.ShutGate: lambda _: body.keeper.shut(),
+            s.ShutGate: lambda _: body.keeper.dismiss(),
             s.UnbindVips: lambda _: body.unbind_vips(),
             s.StopPostgres: lambda _: body.ports.postgres.stop(FENCE_STOP_S),
             s.Claim: self._claim,

@@ -130,6 +130,19 @@ class Gatekeeper:
             except GateFailed as error:  # it ends by itself at the deadline the kernel holds
                 self._journal.trouble("shutting the gate", error)
 
+    def dismiss(self) -> None:
+        """Shut, and let clients hear of it at once instead of waiting for an answer that cannot leave."""
+        with self.lock:
+            self.shut()
+            try:
+                ended = self._gate.dismiss()
+                self._journal.fine("dismissing clients")
+            except GateFailed as error:  # they find out by themselves, only later
+                self._journal.trouble("dismissing clients", error)
+                return
+            if ended:
+                self._journal.event("clients-dismissed", count=ended)
+
     def restore(self) -> None:
         """Somebody changed our table: put it back, shut; the next `follow` opens it if we serve."""
         with self.lock:

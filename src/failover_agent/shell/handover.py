@@ -45,7 +45,7 @@ def hand_over(body: Body, target: str) -> HandedOver:
         raise PeerRefused("the lease ended before the switchover began", hint="Order it again.")
     since = body.ports.clock.now()
     body.journal.phase("detected", mine.epoch)
-    body.keeper.shut()
+    body.keeper.dismiss()
     body.unbind_vips()  # before anything else: no answer leaves under it any more (G8)
     body.ports.postgres.stop(STOP_S)
     end = body.ports.postgres.wal_end()
@@ -116,7 +116,7 @@ def recover_primary(body: Body, expect_primary: Callable[[], None]) -> None:
     mine = body.keeper.mine()
     if mine is not None and body.keeper.serving_epoch():
         body.journal.phase("detected", mine.epoch)
-    body.keeper.shut()
+    body.keeper.dismiss()
     body.unbind_vips()
     body.ports.postgres.kill()  # backends and walsenders outlive a postmaster
     heir = _heir(body) if body.jobs.failed_starts == 0 else ""

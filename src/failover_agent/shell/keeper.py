@@ -193,6 +193,10 @@ class Keeper:
         """Before PostgreSQL changes its role: gate shut, no session left (G6, G7). Raises GateFailed."""
         self._gate.clear(epoch)
 
+    def dismiss(self) -> None:
+        """Shut the gate, and tell its clients by a reset."""
+        self._gate.dismiss()
+
     def shut(self) -> None:
         """Shut the gate now, whatever else goes on."""
         self._gate.shut()

@@ -26,7 +26,7 @@ def leave_hung_storage(body: Body) -> None:
     mine = body.keeper.mine()
     if mine is not None and body.keeper.serving_epoch():
         body.journal.phase("detected", mine.epoch)
-    body.keeper.shut()
+    body.keeper.dismiss()
     body.unbind_vips()
     heir = _heir_of(body, body.ports.postgres.observe())
     try:

@@ -23,6 +23,7 @@ def assert_safe(world: World) -> None:
     """Never two open gates at once, and no server was stopped while clients could still be answered."""
     assert world.overlapping_gates() == []
     assert world.stopped_with_open_gate == []
+    assert world.stopped_with_clients == []
     assert world.promoted_with_readers == []
     assert world.stopped_with_address == []
     assert world.served_unnamed == []

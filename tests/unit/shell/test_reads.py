@@ -115,7 +115,7 @@ def test_a_primary_started_again_in_place_begins_without_old_sessions(world: Wor
     world.run_until(lambda: serving(world) == ["db1"])
 
     assert world.lease().epoch == 1
-    assert [n for _, n, e, _ in world.events if e == "sessions-ended"] == ["db1"]
+    assert [n for _, n, e, _ in world.events if e == "clients-dismissed"] == ["db1"]
 
 
 def test_a_deposed_primary_gives_its_address_up_before_it_stops(world: World) -> None:
