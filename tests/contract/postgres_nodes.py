@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.gate_table import GatePlan, table_text
 from failover_agent.adapters.postgres import LocalPostgres, PostgresPlan
@@ -29,9 +31,12 @@ MEMBERS = {"db1": "10.9.0.1", "db2": "10.9.0.2"}
 READY_S = 20.0
 
 
-def newest_bin_dir() -> Path | None:
+def newest_bin_dir() -> Path:
+    """Fails the test where there is none: a promise that was not tried must not look kept."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[4]))
-    return found[-1].parent if found else None
+    if not found:
+        pytest.fail("no PostgreSQL server programs below /usr/lib/postgresql; ./run test installs them")
+    return found[-1].parent
 
 
 def cgroup_name(node: str) -> str:
@@ -178,7 +183,6 @@ def make_node(name: str, namespace: str, place: Path, shared: Path, bin_dir: Pat
 @contextlib.contextmanager
 def two_nodes(place: Path) -> Iterator[tuple[Node, Node]]:
     bin_dir = newest_bin_dir()
-    assert bin_dir is not None
     certificates(place)
     (place / "replication").write_text("a:strange\\secret\n")
     (place / "rewind").write_text("another 'secret'\n")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from failover_agent.adapters.addresses import DummyAddresses
+from failover_agent.ports import Addresses
+from tests.support.machine import Dummy
 
 from .namespaces import entered, ip, node_with_neighbours
 
@@ -22,10 +24,13 @@ def node() -> Iterator[str]:
         yield name
 
 
+@pytest.mark.parametrize("kind", [DummyAddresses, Dummy], ids=["kernel", "memory"])
 @pytest.mark.parametrize("vip", VIPS)
-def test_an_address_is_bound_once_and_unbound_once_and_both_may_be_said_again(node: str, vip: str) -> None:
+def test_an_address_is_bound_once_and_unbound_once_and_both_may_be_said_again(
+    node: str, vip: str, kind: Callable[[], Addresses]
+) -> None:
     with entered(node):
-        addresses = DummyAddresses()
+        addresses = kind()
         assert vip not in addresses.bound()
         for _ in range(2):
             addresses.bind(vip)

@@ -13,10 +13,13 @@ from failover_agent.adapters.inspect_cloud import Ec2Inspector
 from failover_agent.adapters.routes import Ec2RouteTables
 from failover_agent.core.model import Unknown
 from failover_agent.errors import ApiRefused, RouteDidNotMove
+from failover_agent.ports import RouteTables
+from tests.support.machine import NodeRoutes
 
 from .moto_server import MotoServer, client
 
 VIP = "172.16.52.1"
+IMAGE = "ami-0d1ab0debaa000013"
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +30,39 @@ def ec2() -> Iterator[Any]:
 
 @pytest.fixture
 def vpc(ec2: Any) -> tuple[list[str], list[str]]:
-    """Two route tables and two interfaces."""
+    """Two route tables, and the interfaces of two running instances: a route to another is a blackhole."""
     vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
     tables = [ec2.create_route_table(VpcId=vpc_id)["RouteTable"]["RouteTableId"] for _ in range(2)]
-    interfaces = [
-        ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"] for _ in "ab"
-    ]
-    return tables, interfaces
+    made = ec2.run_instances(ImageId=IMAGE, MinCount=2, MaxCount=2, SubnetId=subnet)["Instances"]
+    return tables, [instance["NetworkInterfaces"][0]["NetworkInterfaceId"] for instance in made]
 
 
 def over(ec2: Any, tables: list[str], timeout_s: float = 30) -> Ec2RouteTables:
     return Ec2RouteTables(lambda: ec2, table_ids=tables, request_timeout_s=timeout_s)
 
 
+class SmallWorld:
+    """As much of a world as NodeRoutes asks for: one address, two tables."""
+
+    def __init__(self, tables: list[str]) -> None:
+        self.tables = dict.fromkeys(tables, "")
+        self.no_api: set[str] = set()
+        self.late_routes: set[str] = set()
+
+
+@pytest.fixture(params=["memory", "ec2"])
+def routes(request: pytest.FixtureRequest, vpc: tuple[list[str], list[str]], ec2: Any) -> RouteTables:
+    tables, _ = vpc
+    if request.param == "memory":
+        return NodeRoutes(SmallWorld(tables), "db1")  # type: ignore[arg-type]  # it needs no more of a world
+    return over(ec2, tables)
+
+
 def test_a_route_is_created_then_replaced_and_each_table_is_its_own(
-    ec2: Any, vpc: tuple[list[str], list[str]]
+    routes: RouteTables, vpc: tuple[list[str], list[str]]
 ) -> None:
     (one, two), (first, second) = vpc
-    routes = over(ec2, [one, two])
     assert routes.targets(VIP) == {one: "", two: ""}
 
     assert routes.point(one, VIP, first) is None
@@ -54,6 +71,14 @@ def test_a_route_is_created_then_replaced_and_each_table_is_its_own(
     assert routes.point(one, VIP, second) is None
     assert routes.point(two, VIP, second) is None
     assert routes.targets(VIP) == {one: second, two: second}
+
+
+def test_each_address_has_a_route_of_its_own(ec2: Any, vpc: tuple[list[str], list[str]]) -> None:
+    (one, two), (first, _) = vpc
+    routes = over(ec2, [one, two])
+
+    assert routes.point(one, VIP, first) is None
+
     assert routes.targets("172.16.52.2") == {one: "", two: ""}
 
 

@@ -39,6 +39,10 @@ class Doors:
         server.ssl_adapter = adapter
         self._serve(server, f"{address}:{port}")
 
+    def https_port(self) -> int:
+        """Where the last HTTPS door listens, also when any free port was asked for."""
+        return int(next(s.bind_addr[1] for s in reversed(self._servers) if isinstance(s.bind_addr, tuple)))
+
     def open_unix(self, path: Path, owner: str | None = None) -> None:
         """A socket that only `owner` (ours when not said) and root can open. Raises CannotListen."""
         server = self._server(str(path))
