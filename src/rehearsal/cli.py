@@ -110,14 +110,26 @@ def clean() -> None:
 @main.command()
 @click.option("--runs", type=click.IntRange(1, 100), default=5, show_default=True)
 @click.option("--nodes", type=click.IntRange(2, 16), default=2, show_default=True)
-@click.option("--profile", type=click.Choice(["fast", "balanced", "patient"]), default="balanced")
+@click.option(
+    "--profile",
+    "profiles",
+    type=click.Choice(["fast", "balanced", "patient"]),
+    multiple=True,
+    default=("fast", "balanced"),
+    show_default=True,
+    help="May be repeated; one cluster is brought to each in turn.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write docs/measured.md.")
-def measure(runs: int, nodes: int, profile: str, json_file: Path | None, page: Path | None) -> None:
+def measure(
+    runs: int, nodes: int, profiles: tuple[str, ...], json_file: Path | None, page: Path | None
+) -> None:
     """Repeat the faults and print medians and ranges."""
+    from rehearsal.measure import LAB, Request
     from rehearsal.measure import measure as perform
 
-    sys.exit(0 if perform(runs, nodes, profile, json_file, page) else 1)
+    asked = Request(runs, nodes, profiles, os.environ.get("EC2_LAB", LAB))
+    sys.exit(0 if perform(asked, json_file, page) else 1)
 
 
 if __name__ == "__main__":

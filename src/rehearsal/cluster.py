@@ -80,9 +80,9 @@ class Cluster:
 
     def primary(self) -> str:
         """The node that serves as primary now; waits for one."""
-        return wait_for("a primary", lambda: _primary(self.status()), timeout_s=60)
+        return wait_for("a primary", lambda: _primary(self.status()), timeout_s=120)
 
-    def wait_until_whole(self, nodes: int, timeout_s: float = 120) -> Status:
+    def wait_until_whole(self, nodes: int, timeout_s: float = 240) -> Status:
         """One primary running, all others streaming, every endpoint routed to the holder."""
 
         def whole() -> Status | None:
@@ -91,7 +91,7 @@ class Cluster:
 
         return wait_for(f"{nodes} nodes running and streaming", whole, timeout_s)
 
-    def wait_until_streaming(self, node: str, since: float, timeout_s: float = 120) -> float:
+    def wait_until_streaming(self, node: str, since: float, timeout_s: float = 240) -> float:
         """Seconds from `since` (time.time()) until `node` streams again."""
         wait_for(f"{node} streaming", lambda: _state(self.status(), node) == "streaming", timeout_s)
         return time.time() - since

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ec2_lab import control
+from ec2_lab.errors import LabError
 from ec2_lab.model import LabPaths
 from rehearsal.errors import BuildFailed
 
@@ -48,8 +50,20 @@ class Lab:
         done = subprocess.run(self.command("status", "--json"), capture_output=True, text=True)
         return done.returncode == 0
 
+    def _ask(self, path: str, order: dict[str, object] | None = None) -> Any:
+        """What the command would ask, without a process for it: on a busy machine each costs seconds."""
+        try:
+            return control.call(LabPaths(self.name), path, order)
+        except LabError as error:
+            raise BuildFailed(f"lab {self.name}: {error.args[0]}", hint=error.hint) from error
+
     def hosts(self) -> list[dict[str, str]]:
-        found: list[dict[str, str]] = json.loads(self.call("hosts", "--json"))
+        found: list[dict[str, str]] = self._ask("/hosts")
+        return found
+
+    def history(self, count: int = 1000) -> list[dict[str, Any]]:
+        """The newest calls of the API, oldest first."""
+        found: list[dict[str, Any]] = self._ask(f"/history?count={count}")
         return found
 
     def running(self, prefix: str) -> list[str]:
@@ -61,8 +75,14 @@ class Lab:
     def execute(self, host: str, *argv: str, timeout_s: float = 30, check: bool = True) -> str:
         return self.call("exec", host, "--", *argv, timeout_s=timeout_s, check=check)
 
-    def fault(self, *words: str) -> None:
-        self.call("fault", *words)
+    def fault(self, verb: str, *words: str) -> None:
+        """`fault("crash", "db1")`, or with the API's own words: `fault("api", "slow", "2")`."""
+        if verb == "api":
+            self.call("fault", "api", *words)
+            return
+        (host,) = words
+        order: dict[str, object] = {"verb": verb, "host": host}
+        self._ask("/fault", order)
 
     def environment(self) -> dict[str, str]:
         """Our environment with what `ec2-lab env` exports, the lab's name, and a place for the secrets.
@@ -78,8 +98,11 @@ class Lab:
         secrets = {"PRIMACY_SECRETS_DIR": str(LabPaths(self.name).disks / "secrets")}
         return {**os.environ, **exported, **secrets, "EC2_LAB": self.name}
 
-    def json_from(self, host: str, *argv: str, timeout_s: float = 10) -> Any | None:
-        """Parsed standard output of a command on a host, None when it failed or said no JSON."""
+    def json_from(self, host: str, *argv: str, timeout_s: float = 45) -> Any | None:
+        """Parsed standard output of a command on a host, None when it failed or said no JSON.
+
+        The time is for a busy machine: what is given up too early looks like a node that is silent.
+        """
         try:
             return json.loads(self.execute(host, *argv, timeout_s=timeout_s))
         except (BuildFailed, subprocess.TimeoutExpired, json.JSONDecodeError):

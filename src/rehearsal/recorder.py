@@ -66,9 +66,19 @@ class Recorder:
     def acks(self) -> list[Ack]:
         return list(self._acks)
 
+    def sent_since(self, moment: float, via: str = "writer") -> list[Ack]:
+        """Acks of writes *sent* after `moment`, oldest first. Looks at nothing older: to be asked often."""
+        found = []
+        for ack in reversed(self._acks):
+            if ack.received < moment:
+                break
+            if ack.via == via and ack.sent > moment:
+                found.append(ack)
+        return found[::-1]
+
     def acked_since(self, moment: float, via: str = "writer") -> bool:
         """Whether a write *sent* after `moment` was acknowledged."""
-        return any(ack.via == via and ack.sent > moment for ack in reversed(self._acks[-500:]))
+        return bool(self.sent_since(moment, via))
 
     def present(self) -> set[int]:
         """Ids that the primary of this moment has."""

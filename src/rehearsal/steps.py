@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
+from failover_agent.core.timings import PROFILES
 from rehearsal.cluster import Cluster, Say
 from rehearsal.errors import RehearsalError
-from rehearsal.history import Ack, double, longest_gap, lost
+from rehearsal.history import Ack, acked_after, double, longest_gap, lost
+from rehearsal.leases import last_write
 from rehearsal.phases import read_phases, since_fault
 from rehearsal.recorder import Recorder
 from rehearsal.waiting import wait_for
@@ -17,7 +17,6 @@ from rehearsal.waiting import wait_for
 # In async mode a crash may take what had not reached a standby; streaming is never this far behind
 # in a rehearsal, so an older loss is a defect.
 ASYNC_WINDOW_S = 1.0
-AGENT_CGROUP = "/sys/fs/cgroup$(systemctl show -P ControlGroup failover-agent.service)/cgroup.freeze"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,7 @@ class StepResult:
     acked: int = 0
     lost: int = 0
     double: int = 0
+    late: int = 0  # acknowledged by a deposed node after its lease had ended
     rejoined_s: float = 0.0
     lost_beyond_mode: int = 0  # of the lost, those the mode does not allow
     began_at: float = 0.0  # seconds since 1970
@@ -35,7 +35,7 @@ class StepResult:
 
     @property
     def good(self) -> bool:
-        return self.double == 0 and self.lost_beyond_mode == 0
+        return self.double == 0 and self.late == 0 and self.lost_beyond_mode == 0
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -49,7 +49,27 @@ class Stage:
     recorder: Recorder
     nodes: int
     say: Say
+    profile: str = "balanced"
     judged: set[int] = field(default_factory=set)  # ids whose loss an earlier step has answered for
+
+    @property
+    def ttl_s(self) -> float:
+        return PROFILES[self.profile].ttl_s
+
+
+@dataclass(frozen=True, slots=True)
+class Reign:
+    """A primary as it was right before it is hurt."""
+
+    node: str
+    address: str
+    timeline: int
+
+
+def reign(stage: Stage) -> Reign:
+    node = stage.cluster.primary()
+    timeline = max(ack.timeline for ack in stage.recorder.acks())
+    return Reign(node, stage.cluster.nodes()[node], timeline)
 
 
 def power_loss(stage: Stage) -> StepResult:
@@ -59,14 +79,14 @@ def power_loss(stage: Stage) -> StepResult:
     say(f"cutting the power of {victim}")
     fault_at = time.time()
     cluster.lab.fault("crash", victim)
-    first_write = _wait_for_another(stage, victim, fault_at)
+    first_write = wait_for_another(stage, victim, fault_at)
     say(f"writes go on after {first_write - fault_at:.2f} s; {victim} gets its power back")
     powered_at = time.time()
     cluster.lab.fault("start", victim)
     rejoined_s = cluster.wait_until_streaming(victim, powered_at)
     say(f"{victim} streams again {rejoined_s:.1f} s after its power came back")
     may_lose_since = fault_at - ASYNC_WINDOW_S
-    return _result("power_loss", stage, fault_at, powered_at, rejoined_s, may_lose_since)
+    return result("power_loss", stage, fault_at, powered_at, rejoined_s, may_lose_since)
 
 
 def switchover(stage: Stage, to: str) -> StepResult:
@@ -76,54 +96,33 @@ def switchover(stage: Stage, to: str) -> StepResult:
     say(f"switching over from {before} to {to}")
     began_at = time.time()
     cluster.lab.execute(before, "failoverctl", "switchover", "--to", to, "--yes", timeout_s=90)
-    _wait_for_another(stage, before, began_at)
+    wait_for_another(stage, before, began_at)
     rejoined_s = cluster.wait_until_streaming(before, began_at)
-    return _result("switchover", stage, began_at, began_at, rejoined_s, may_lose_since=None)
+    return result("switchover", stage, began_at, began_at, rejoined_s, may_lose_since=None)
 
 
-def agent_stopped(stage: Stage, seconds: float = 60.0) -> StepResult:
-    """Freeze the primary's agent with PostgreSQL running on beside it, then thaw it."""
-    cluster, say = stage.cluster, stage.say
-    victim = cluster.primary()
-    say(f"freezing the agent of {victim} for {seconds:.0f} s")
-    fault_at = time.time()
-    with frozen_agent(cluster, victim):
-        _wait_for_another(stage, victim, fault_at)
-        wait_for("the end of the freeze", lambda: time.time() - fault_at >= seconds, seconds + 5, every_s=0.5)
-    thawed_at = time.time()
-    rejoined_s = cluster.wait_until_streaming(victim, thawed_at)
-    # Until its lease ends the old primary rightly goes on, and async may lose what it took meanwhile.
-    may_lose_since = fault_at - ASYNC_WINDOW_S
-    return _result("agent_stopped", stage, fault_at, thawed_at, rejoined_s, may_lose_since)
-
-
-@contextmanager
-def frozen_agent(cluster: Cluster, node: str) -> Iterator[None]:
-    """The agent's cgroup frozen: unlike SIGSTOP, systemd's watchdog cannot wake it."""
-    cluster.lab.execute(node, "sh", "-c", f"echo 1 > {AGENT_CGROUP}")
-    try:
-        yield
-    finally:
-        cluster.lab.execute(node, "sh", "-c", f"echo 0 > {AGENT_CGROUP}")
-
-
-def _wait_for_another(stage: Stage, not_this: str, since: float) -> float:
+def wait_for_another(stage: Stage, not_this: str, since: float) -> float:
     """When the first write through the virtual address was acknowledged by another node."""
 
     def first() -> float | None:
-        answers = (
-            a for a in stage.recorder.acks() if a.via == "writer" and a.sent > since and a.node != not_this
-        )
-        return min((a.received for a in answers), default=None)
+        answers = (a.received for a in stage.recorder.sent_since(since) if a.node != not_this)
+        return min(answers, default=None)
 
     return wait_for(f"a write that is not {not_this}'s", first, timeout_s=90, every_s=0.05)
 
 
-def _result(
-    name: str, stage: Stage, since: float, healed_at: float, rejoined_s: float, may_lose_since: float | None
+def result(
+    name: str,
+    stage: Stage,
+    since: float,
+    healed_at: float,
+    rejoined_s: float,
+    may_lose_since: float | None,
+    deposed: Reign | None = None,
 ) -> StepResult:
+    """What clients saw from `since` until now. `deposed`: whose lease was left to end by itself."""
     until = time.time()
-    wait_for("a write after the step", lambda: stage.recorder.acked_since(until), timeout_s=30)
+    wait_for("a write after the step", lambda: stage.recorder.acked_since(until), timeout_s=60)
     present = stage.recorder.present()
     acks = [ack for ack in stage.recorder.acks() if ack.received <= until]
     gap = longest_gap(acks, "writer", since, until)
@@ -139,11 +138,23 @@ def _result(
         acked=sum(1 for ack in acks if ack.received >= since),
         lost=len(gone),
         double=len([ack for ack in double(acks) if ack.received >= since]),
+        late=len(late_acks(stage, deposed, since, healed_at)) if deposed else 0,
         rejoined_s=round(rejoined_s, 2),
         lost_beyond_mode=len([ack for ack in gone if not excused(ack, may_lose_since)]),
         began_at=since,
         healed_at=healed_at,
     )
+
+
+def late_acks(stage: Stage, deposed: Reign, since: float, healed_at: float) -> list[Ack]:
+    """What a deposed primary confirmed after the lease that it last renewed had ended."""
+    renewed_at = last_write(stage.cluster.lab, deposed.address, since - stage.ttl_s, healed_at)
+    if renewed_at is None:
+        raise RehearsalError(
+            f"the API's history shows no renewal by {deposed.node} before it was hurt",
+            hint="Without it nobody can tell when its lease ended: look at api-history.jsonl.",
+        )
+    return acked_after(stage.recorder.acks(), deposed.node, deposed.timeline, renewed_at + stage.ttl_s)
 
 
 def excused(ack: Ack, may_lose_since: float | None) -> bool:
