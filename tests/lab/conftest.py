@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -9,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from rehearsal.cluster import Cluster, Wish
+from rehearsal.errors import RehearsalError
 from rehearsal.lab import Lab
 from rehearsal.recorder import Recorder
 from rehearsal.steps import Stage
 
-LAB = "scenarios"
+LAB = os.environ.get("EC2_LAB", "scenarios")
 WISH = Wish(nodes=2)
 
 
@@ -26,6 +29,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster.play("site.yml", WISH, print, tmp_path_factory.mktemp("site") / "site.log")
         cluster.wait_until_whole(WISH.nodes)
         yield cluster
+    except RehearsalError:  # of the building: a failed test does not come by here
+        print(evidence(lab))
+        raise
     finally:
         lab.down()
 
@@ -35,7 +41,7 @@ def stage(cluster: Cluster) -> Iterator[Stage]:
     """The cluster, whole, with clients writing."""
     cluster.wait_until_whole(WISH.nodes)
     with Recorder(cluster.lab, cluster.app, cluster.nodes()) as recorder:
-        yield Stage(cluster, recorder, WISH.nodes, print)
+        yield Stage(cluster, recorder, WISH.nodes, print, WISH.profile)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -50,11 +56,21 @@ def pytest_runtest_makereport(
 
 
 def evidence(lab: Lab) -> str:
-    parts = [lab.call("status", check=False)]
+    """Whatever can still be had: one host that does not answer must not hide what the others say."""
+    if not lab.is_up():
+        return f"the lab {lab.name} is not up"
+    parts = [lab.call("status", check=False), lab.call("hosts", check=False)]
     for node in lab.running("db"):
-        words = ("journalctl", "-u", "failover-agent", "-u", "primacy-postgresql", "-n", "120", "--no-pager")
-        parts.append(f"--- {node}\n" + lab.execute(node, *words, check=False))
+        words = ("journalctl", "-u", "failover-agent", "-u", "primacy-postgresql", "-n", "150", "--no-pager")
+        parts.append(f"--- {node}\n" + said(lab, node, "failoverctl", "status") + said(lab, node, *words))
     history = Path("/run/ec2-lab") / lab.name / "api-history.jsonl"
     if history.exists():
-        parts.append("--- API\n" + "\n".join(history.read_text().splitlines()[-60:]))
+        parts.append("--- API\n" + "\n".join(history.read_text().splitlines()[-80:]))
     return "\n".join(parts)
+
+
+def said(lab: Lab, node: str, *words: str) -> str:
+    try:
+        return lab.execute(node, *words, check=False)
+    except subprocess.TimeoutExpired as late:
+        return f"{node}: {late}\n"

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 
 from ec2_lab.daemon import Endpoint
@@ -25,22 +24,13 @@ from ec2_lab.vpc.names import link
 from rehearsal.lab import Lab
 from rehearsal.waiting import wait_for
 
+from .aws import client
+
 pytestmark = pytest.mark.lab
 
 IMAGE = "ami-0d1ab0debaa000013"
 VIP = "172.16.52.1/32"
 BOOT_S = 60
-
-
-def client(lab: Lab) -> Any:
-    endpoint = Endpoint.read(LabPaths(lab.name))
-    return boto3.client(
-        "ec2",
-        endpoint_url=endpoint.url,
-        region_name=endpoint.region,
-        aws_access_key_id=endpoint.access_key_id,
-        aws_secret_access_key=endpoint.secret_access_key,
-    )
 
 
 class Region:

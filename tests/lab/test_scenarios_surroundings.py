@@ -1,0 +1,181 @@
+"""What happens around a cluster: the API goes, routes change late, hosts reboot, the firewall is flushed."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from rehearsal.cluster import Cluster
+from rehearsal.hurts import api_down, api_fault
+from rehearsal.lab import Lab
+from rehearsal.recorder import Recorder
+from rehearsal.steps import Stage, StepResult, result, switchover
+from rehearsal.waiting import wait_for
+
+from .aws import client
+from .conftest import WISH
+from .judgement import assert_safe
+
+pytestmark = pytest.mark.lab
+
+LATE_S = 15  # longer than a switchover takes
+SOON_S = 60.0
+
+
+def test_without_the_api_nothing_is_risked_and_writes_go_on_when_it_is_back(stage: Stage) -> None:
+    """In async mode, without promises of the others, a primary steps down when its lease ends."""
+    step = api_down(stage, seconds=30)
+
+    assert_safe(step)
+    assert step.lost == 0
+
+
+def test_a_late_route_change_of_a_deposed_holder_is_repaired(stage: Stage) -> None:
+    """R1: ReplaceRoute takes no condition, so the old holder's may be in force after the new one's.
+
+    Method: a stranger moves one table's route. The holder repairs it, but its change comes late, when it
+    is the holder no more.
+    """
+    cluster, lab, tables = stage.cluster, stage.cluster.lab, Tables(stage.cluster)
+    old = cluster.primary()
+    new = next(node for node in cluster.nodes() if node != old)
+    began = time.time()
+    with api_fault(lab, "late-routes", str(LATE_S), undo="late-routes 0"):
+        tables.point_one_at(new)
+        wait_for(f"a late repair by {old}", lambda: tables.changes(old, began, "late-routes"), SOON_S)
+
+    step = switchover(stage, to=new)
+    opened_at = step.began_at + step.phases["opened"]
+    landed_at = wait_for(
+        f"{old}'s late change", lambda: tables.changes(old, opened_at, "landed late"), LATE_S + SOON_S
+    )
+    wait_for(f"a repair by {new}", lambda: tables.changes(new, landed_at, ""), SOON_S)
+    wait_for(f"every route at {new}", lambda: tables.targets() == {tables.interface(new)}, SOON_S)
+
+    assert_safe(step)
+    assert_safe(result("late_route", stage, step.began_at, time.time(), 0.0, may_lose_since=None))
+    assert cluster.wait_until_whole(WISH.nodes)["holder"] == new
+
+
+class Tables:
+    """The route tables, by the API's own word: what a node says of them may be seconds old."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster, self._ec2 = cluster, client(cluster.lab)
+        status = cluster.status()
+        assert status is not None
+        self._vip = f"{status['endpoints'][0]['vip']}/32"
+
+    def _with_vip(self) -> dict[str, str]:
+        """Target of the virtual address by table."""
+        return {
+            table["RouteTableId"]: route.get("NetworkInterfaceId", "")
+            for table in self._ec2.describe_route_tables()["RouteTables"]
+            for route in table["Routes"]
+            if route.get("DestinationCidrBlock") == self._vip
+        }
+
+    def targets(self) -> set[str]:
+        return set(self._with_vip().values())
+
+    def interface(self, node: str) -> str:
+        address = {"Name": "private-ip-address", "Values": [self._cluster.nodes()[node]]}
+        (found,) = self._ec2.describe_network_interfaces(Filters=[address])["NetworkInterfaces"]
+        return str(found["NetworkInterfaceId"])
+
+    def point_one_at(self, node: str) -> None:
+        self._ec2.replace_route(
+            RouteTableId=min(self._with_vip()),
+            DestinationCidrBlock=self._vip,
+            NetworkInterfaceId=self.interface(node),
+        )
+
+    def changes(self, node: str, since: float, fault: str) -> float | None:
+        """When `node`'s last change of a route after `since` was noted with this fault."""
+        instance = instance_of(self._cluster.lab, node)  # the address is that of its NAT instance
+        found = [
+            float(entry["at"])
+            for entry in self._cluster.lab.history()
+            if (entry["action"], entry["status"]) == ("ReplaceRoute", 200)
+            and entry["who"].startswith(f"{instance}/")
+            and (entry["fault"] or "") == fault
+            and entry["at"] > since
+        ]
+        return max(found, default=None)
+
+
+def test_every_host_may_be_rebooted_one_after_the_other(cluster: Cluster) -> None:
+    """NAT instances and the standby cost nobody anything, the primary a failover at most."""
+    cluster.wait_until_whole(WISH.nodes)
+    with Recorder(cluster.lab, cluster.app, cluster.nodes()) as recorder:
+        stage = Stage(cluster, recorder, WISH.nodes, print, WISH.profile)
+        primary = cluster.primary()
+        standbys = [node for node in cluster.nodes() if node != primary]
+        for host in [*cluster.lab.running("nat"), *standbys, primary]:
+            began = time.time()
+            reboot(cluster.lab, host)
+            step = settled_after(stage, host, began)
+            assert_safe(step)
+            if host != primary:
+                assert cluster.primary() == primary, f"{host} was rebooted, and the primary moved"
+                assert step.lost == 0
+    reboot(cluster.lab, cluster.app)
+    with Recorder(cluster.lab, cluster.app, cluster.nodes()):
+        assert cluster.wait_until_whole(WISH.nodes)
+
+
+def settled_after(stage: Stage, host: str, began: float) -> StepResult:
+    """The cluster whole again, with clients writing."""
+    stage.cluster.wait_until_whole(WISH.nodes)
+    now = time.time()
+    wait_for("a write", lambda: stage.recorder.acked_since(now), SOON_S)
+    return result(f"reboot of {host}", stage, began, now, now - began, may_lose_since=began)
+
+
+def reboot(lab: Lab, host: str) -> None:
+    """By the API, as a person or a maintenance event would; returns when the host is up anew."""
+    before = boot_id(lab, host)
+    client(lab).reboot_instances(InstanceIds=[instance_of(lab, host)])
+    wait_for(f"{host} to be another boot", lambda: boot_id(lab, host) not in ("", before), SOON_S)
+    wait_for(f"{host} to be up", lambda: is_up(lab, host), SOON_S)
+
+
+def instance_of(lab: Lab, host: str) -> str:
+    return next(h["id"] for h in lab.hosts() if h["name"] == host)
+
+
+def boot_id(lab: Lab, host: str) -> str:
+    """Empty while it does not answer."""
+    return lab.execute(host, "cat", "/proc/sys/kernel/random/boot_id", check=False).strip()
+
+
+def is_up(lab: Lab, host: str) -> bool:
+    state = lab.execute(host, "systemctl", "is-system-running", check=False).strip()
+    return state in ("running", "degraded")
+
+
+@pytest.mark.parametrize("role", ["primary", "standby"])
+def test_a_flushed_firewall_is_noticed_and_put_back_and_nobody_else_answers(stage: Stage, role: str) -> None:
+    """G5: `nft flush ruleset` opens every gate there is; the agent shuts it, then serves on."""
+    cluster, lab = stage.cluster, stage.cluster.lab
+    primary = cluster.primary()
+    node = primary if role == "primary" else next(n for n in cluster.nodes() if n != primary)
+    table = lab.execute(node, "nft", "list", "tables")
+    began = time.time()
+
+    lab.execute(node, "nft", "flush", "ruleset")
+
+    wait_for("the agent to notice", lambda: disturbed_since(lab, node, began), SOON_S)
+    wait_for("the table's return", lambda: lab.execute(node, "nft", "list", "tables") == table, SOON_S)
+    step = settled_after(stage, node, began)
+    assert_safe(step)
+    assert step.lost == 0
+    assert cluster.primary() == primary
+    writers = {ack.node for ack in stage.recorder.acks() if ack.received > began}
+    assert writers == {primary}
+
+
+def disturbed_since(lab: Lab, node: str, since: float) -> bool:
+    words = ("journalctl", "-u", "failover-agent", "-o", "cat", "--no-pager", f"--since=@{int(since)}")
+    return "gate-disturbed" in lab.execute(node, *words)
