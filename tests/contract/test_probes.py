@@ -112,9 +112,9 @@ def node(one_node: Node) -> Node:
     return one_node
 
 
-def mount(image: Path, volume: Path) -> None:
+def mount(image: Path, volume: Path, mib: int = VOLUME_MIB) -> None:
     with image.open("wb") as file:
-        file.truncate(VOLUME_MIB << 20)
+        file.truncate(mib << 20)
     subprocess.run(("mkfs.ext4", "-q", "-F", str(image)), check=True)
     subprocess.run(("mount", "-o", "loop", str(image), str(volume)), check=True)
     subprocess.run(("chown", "postgres:postgres", str(volume)), check=True)
