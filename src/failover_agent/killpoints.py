@@ -21,6 +21,9 @@ POINTS = {
     "promoted-before-publish": "PostgreSQL is primary, the lease does not name its timeline",
     "published-before-open": "the lease names the new timeline, the gate is shut",
     "opened-before-record": "clients are served, the history does not say so",
+    # start, in a data directory
+    "allowed-before-start": "PostgreSQL may start, as a primary without standby.signal, and was not told to",
+    "started-before-signal": "PostgreSQL runs, the leave to start stands, and no standby.signal of a primary",
     # bootstrap
     "claimed-before-init": "the first lease is ours, there is no data",
     "initialised-before-note": "the data is whole, nobody noted that it may start as primary",

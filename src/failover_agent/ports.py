@@ -117,6 +117,11 @@ class RouteTables(Protocol):
 class Postgres(Protocol):
     """The PostgreSQL of this node. It runs under its own systemd unit; only these calls start it (N1)."""
 
+    def settle(self) -> None:
+        """Take back what an earlier life of the agent left in the middle of a start: the leave to start,
+        and a missing standby.signal (N1). Raises AgentError.
+        """
+
     def observe(self) -> Server | Unknown:
         """One look, bounded by a second. A server that runs and does not answer is Unknown, not stopped."""
 

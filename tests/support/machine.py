@@ -76,6 +76,7 @@ class KernelGate:
         self.openings: list[Opening] = []
         self.sessions = 0
         self.cannot_end_sessions = False
+        self.lost = False  # flushed by a stranger, and nft takes nothing any more
 
     def end_sessions(self) -> int:
         assert not self.is_open(), "what is ended would come back at once"
@@ -99,6 +100,7 @@ class KernelGate:
             self.openings.append(Opening(now, deadline))
 
     def shut(self) -> None:
+        self._must_be_there()
         if self.is_open():
             self.openings[-1].end = self._clock.now()
 
@@ -106,10 +108,14 @@ class KernelGate:
         return bool(self.openings) and self.openings[-1].end > self._clock.now()
 
     def intact(self) -> bool:
-        return True
+        return not self.lost
 
     def restore(self) -> None:
         self.shut()
+
+    def _must_be_there(self) -> None:
+        if self.lost:
+            raise GateFailed("nft does not answer", hint="It is a test.")
 
     def watch(self, disturbed: Callable[[], None]) -> None: ...
 
@@ -247,6 +253,8 @@ class MemoryPostgres:
             history=d.history,
             standby_signal=self.state is not ServerState.PRIMARY,
         )
+
+    def settle(self) -> None: ...
 
     def start_standby(self, upstream: str) -> None:
         self._start(f"standby of {upstream or 'nobody'}")

@@ -57,11 +57,18 @@ class Agent:
 
     def begin(self) -> None:
         """Take up what an earlier life left, and listen for what must not wait for a round."""
+        self._settle()
         self.keeper.adopt()
         self.body.readers.adopt()
         self.body.ports.gate.watch(self.keeper.disturbed)
         self.body.ports.postgres.on_death(self.wake)
         self.body.ports.probes.start()
+
+    def _settle(self) -> None:
+        try:
+            self.body.ports.postgres.settle()
+        except AgentError as error:
+            self.body.journal.trouble("taking back what an earlier start left", error)
 
     def run(self) -> None:
         """Run until `stop`. PostgreSQL, the gate and the lease are left as they are: a next life goes on.

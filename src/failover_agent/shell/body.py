@@ -139,6 +139,7 @@ def make_body(
         fresh_token=fresh_token,
         journal=journal,
         changed=waker.set,
+        kill=ports.postgres.kill,
     )
     jobs = Jobs(workers, ports.clock, journal, ended=waker.set)
     readers = Readers(keeper.gate, ports.run_notes, settings.boot_id, journal)

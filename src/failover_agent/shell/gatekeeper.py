@@ -8,6 +8,7 @@ an earlier role sends an old acknowledgement.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from enum import Enum
 
 from failover_agent.errors import GateFailed
@@ -29,12 +30,13 @@ class Gatekeeper:
     after a loss; it is held for the milliseconds of a call to the kernel, never for the store.
     """
 
-    def __init__(self, gate: Gate, journal: Journal) -> None:
+    def __init__(self, gate: Gate, journal: Journal, last_resort: Callable[[], None]) -> None:
         self.lock = threading.RLock()
         self.serving_epoch = 0  # as primary; 0: not
         self.reading_epoch = 0  # as standby, for readers; 0: not
         self._gate = gate
         self._journal = journal
+        self._last_resort = last_resort  # for a gate that can neither be shut nor put back
         self._ends = 0.0
         self._behind = False  # the kernel does not show what it last took from us
         self._cleared: tuple[As, int] | None = None  # for whom no other's socket is left
@@ -127,8 +129,9 @@ class Gatekeeper:
             try:
                 self._gate.shut()
                 self._journal.fine("shutting the gate")
-            except GateFailed as error:  # it ends by itself at the deadline the kernel holds
+            except GateFailed as error:
                 self._journal.trouble("shutting the gate", error)
+                self._put_back_or_end(self._gate.restore)
 
     def dismiss(self) -> None:
         """Shut, and let clients hear of it at once instead of waiting for an answer that cannot leave."""
@@ -155,6 +158,16 @@ class Gatekeeper:
                 self._journal.fine("restoring the gate")
             except GateFailed as error:
                 self._journal.trouble("restoring the gate", error)
+                self._put_back_or_end(self._gate.shut)
+
+    def _put_back_or_end(self, other_way: Callable[[], None]) -> None:
+        """A table that a stranger removed has no deadline either: then there must be nobody behind it."""
+        try:
+            other_way()
+        except GateFailed as error:
+            why = str(error.args[0])
+            self._journal.event("gate-lost", action="PostgreSQL is killed where it may write", why=why)
+            self._last_resort()
 
     def intact(self) -> bool:
         return self._gate.intact()

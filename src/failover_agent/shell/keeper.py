@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from failover_agent.core import lease_writes as writes
 from failover_agent.core.health import Renewals
-from failover_agent.core.model import Absent, LeaseSeen, Server, Timings, Version
+from failover_agent.core.model import Absent, LeaseSeen, Server, ServerState, Timings, Version
 from failover_agent.core.snapshot import Mine
+from failover_agent.errors import AgentError
 from failover_agent.ports import Clock, Gate, LeaseStore, Notebook
 from failover_agent.shell import lease_adopt, lease_release
 from failover_agent.shell.gatekeeper import Gatekeeper
@@ -35,8 +36,10 @@ class Keeper:
         fresh_token: Callable[[], str],
         journal: Journal,
         changed: Callable[[], None],
+        kill: Callable[[], None],
     ) -> None:
-        self._gate = Gatekeeper(gate, journal)
+        self._kill = kill  # every process of PostgreSQL
+        self._gate = Gatekeeper(gate, journal, self._end_who_may_write)
         self._desk = LeaseDesk(
             identity,
             timings,
@@ -181,6 +184,15 @@ class Keeper:
                 desk.memory.save(desk.mine, desk.pending)
 
     # The gate
+
+    def _end_who_may_write(self) -> None:
+        """A standby behind a lost gate only serves readers; it is needed, and is not promoted like this."""
+        if self._desk.facts.state not in (ServerState.PRIMARY, ServerState.STARTING):
+            return
+        try:
+            self._kill()
+        except AgentError as error:
+            self._desk.journal.trouble("killing PostgreSQL behind a lost gate", error)
 
     def serve(self, epoch: int) -> None:
         """Open the gate for `epoch` and keep it open with every renewal. Raises GateFailed."""

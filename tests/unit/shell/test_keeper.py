@@ -96,6 +96,7 @@ class Setup:
             fresh_token=lambda: f"{life}.{next(numbers)}",
             journal=Journal(self.clock.wall, self._hear),
             changed=lambda: None,
+            kill=lambda: None,
         )
 
     def _hear(self, event: str, values: dict[str, object]) -> None:

@@ -23,6 +23,8 @@ ON_DISK = {
     "aside-before-place",
     "marked-before-overwrite",
     "overwritten-before-unmark",
+    "allowed-before-start",
+    "started-before-signal",
 }
 
 

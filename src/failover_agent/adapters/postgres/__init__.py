@@ -27,6 +27,9 @@ class LocalPostgres:
         self._control = Control(plan, unit, sql)
         self._observer = Observer(plan, unit, sql, clock)
 
+    def settle(self) -> None:
+        self._control.settle()
+
     def observe(self) -> Server | Unknown:
         return self._observer.look()
 

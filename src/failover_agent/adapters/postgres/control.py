@@ -14,6 +14,7 @@ from failover_agent.adapters.systemd import Unit, looks
 from failover_agent.core.model import Unknown
 from failover_agent.core.promotion import Beginning
 from failover_agent.errors import AgentError, PostgresFailed
+from failover_agent.killpoints import at
 
 # Crash recovery replays at most what lies between two checkpoints.
 START_TIMEOUT_S = 300.0
@@ -28,6 +29,17 @@ class Control:
         self._plan = plan
         self._unit = unit
         self._sql = sql
+
+    def settle(self) -> None:
+        """The caller knows that no other life of this agent is in the middle of a start."""
+        try:
+            files.remove_durably(self._plan.may_start)
+            if (self._plan.data_dir / "PG_VERSION").exists():
+                settings.put_standby_signal(self._plan)
+        except OSError as error:
+            raise PostgresFailed(
+                f"what an earlier start left could not be taken back: {error}", hint="Look at the disk."
+            ) from error
 
     def start_standby(self, upstream: str) -> None:
         settings.write_passfile(self._plan)
@@ -57,7 +69,9 @@ class Control:
         try:
             files.write_durably(self._plan.may_start, "", mode=0o644)
             try:
+                at("allowed-before-start")
                 self._unit.start(START_TIMEOUT_S)
+                at("started-before-signal")
             finally:
                 files.remove_durably(self._plan.may_start)
         except OSError as error:
