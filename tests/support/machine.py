@@ -86,6 +86,7 @@ class KernelGate:
         return ended
 
     def dismiss(self) -> int:
+        self._must_be_there()
         assert not self.is_open(), "who is dismissed would come back at once"
         return 0 if self.cannot_end_sessions else self.end_sessions()
 
