@@ -1,4 +1,4 @@
-"""PostgreSQL archives into a directory through failover-archive, while a lease comes and goes (N6)."""
+"""PostgreSQL archives into a directory and restores from it through our programs (N6)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import pwd
 import shlex
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest
 from failover_agent.adapters.app import App
 from failover_agent.adapters.server import Doors
 from failover_agent.adapters.systemd import looks
-from failover_agent.core.archive import why_not_archive
+from failover_agent.core import lsn
+from failover_agent.core.archive import Line, why_not_archive, why_not_restore
 from failover_agent.core.model import Holder, LeaseItem, NodeReport, Server, ServerState
 from failover_agent.core.snapshot import Mine
 
@@ -34,17 +36,19 @@ HELD = Mine(LeaseItem("c", "s", Holder("db1", "i", "n"), 3, "t", 6, 1, 0), valid
 
 
 class Agent:
-    """Decides as the agent does, over a lease that the test gives and takes."""
+    """Decides as the agent does, over a lease and a line of timelines that the test gives and takes."""
 
     def __init__(self) -> None:
         self.mine: Mine | None = HELD
+        self.line: Line | None = None
 
     def may_archive(self, name: str) -> dict[str, object]:
         why = why_not_archive(self.mine, name)
         return {"may": not why, "why": why}
 
     def may_restore(self, name: str, segment_bytes: int) -> dict[str, object]:
-        raise NotImplementedError(f"{name}, {segment_bytes}: nothing is restored here")
+        why = why_not_restore(self.line, name, segment_bytes)
+        return {"may": not why, "why": why}
 
     def report(self) -> NodeReport:
         return NodeReport("db1", "a", "i", Server(ServerState.PRIMARY), 3, holds_lease=True)
@@ -91,15 +95,16 @@ def node(place: Path, agent: Agent) -> Iterator[Node]:
         node = make_node("db1", namespace, place / "db1", place, bin_dir)
         stack.callback(node.unit.remove)
         archive = f"test ! -f {place}/archive/%f && cp %p {place}/archive/%f"
-        command = f"{program(place)} {place}/door %f {shlex.quote(archive)}".replace("'", "''")
+        restore = f"cp {place}/archive/%f %p"
         with node.plan.config_file.open("a") as config:
-            config.write(f"archive_mode=on\narchive_command='{command}'\n")
+            config.write(f"archive_mode=on\narchive_command={behind('archive', place, archive)}\n")
+            config.write(f"restore_command={behind('restore', place, restore)}\n")
         node.postgres.init(lambda _: None)
         node.postgres.start_primary()
         yield node
 
 
-def program(place: Path) -> str:
+def behind(what: str, place: Path, command: str) -> str:
     """As a node has it, less its venv: the system's Python and nothing but the files that are needed."""
     for part in (
         "__init__.py",
@@ -111,9 +116,10 @@ def program(place: Path) -> str:
         copy = place / "program/failover_agent" / part
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(SOURCES / "failover_agent" / part, copy)
-    script = place / "program/failover-archive"
-    script.write_text("from failover_agent.cli.archive import archive_main\n\narchive_main()\n")
-    return f"/usr/bin/python3 {script}"
+    script = place / f"program/failover-{what}"
+    script.write_text(f"from failover_agent.cli.archive import {what}_main\n\n{what}_main()\n")
+    whole = f"/usr/bin/python3 {script} {place}/door %f {shlex.quote(command)}"
+    return "'" + whole.replace("'", "''") + "'"
 
 
 def until(fact: Callable[[], bool]) -> None:
@@ -154,3 +160,30 @@ def test_archiving_stops_with_the_lease_and_goes_on_with_it(node: Node, agent: A
     until(lambda: (place / "archive" / third).exists())
     assert (place / "archive" / second).exists(), "nothing is skipped"
     assert "does not hold the lease" in (node.plan.data_dir.parent / "log").read_text()
+
+
+def test_a_standby_replays_no_old_timeline_past_its_fork(node: Node, agent: Agent, place: Path) -> None:
+    """A primary was deposed at the fork and archived on. Without the fork the same WAL is taken."""
+    node.sql("CREATE TABLE t (i int)")
+    first = end_segment(node)
+    until(lambda: (place / "archive" / first).exists())
+    node.postgres.stop(30)
+    data, before = node.plan.data_dir, place / "before"
+    subprocess.run(("cp", "-a", str(data), str(before)), check=True)
+    node.postgres.start_primary()
+    rows = int(node.sql("SELECT count(*) FROM t")[0][0])
+    fork = lsn.parse(str(node.sql("SELECT pg_current_wal_lsn()")[0][0]))
+    beyond = end_segment(node)
+    until(lambda: (place / "archive" / beyond).exists())
+    node.postgres.stop(30)
+    shutil.rmtree(data)
+    before.rename(data)
+
+    agent.line = Line(2, ((1, fork),))
+    node.postgres.start_standby("")
+    log = data.parent / "log"
+    until(lambda: f"{beyond} is not taken from the archive" in log.read_text())
+    assert node.sql("SELECT count(*) FROM t") == [(rows,)]
+
+    agent.line = Line(1, ())
+    until(lambda: node.sql("SELECT count(*) FROM t") == [(rows + 1,)])
