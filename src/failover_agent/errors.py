@@ -221,6 +221,10 @@ class CertificateUnfit(AgentError):
     """A certificate is expired, soon expired, not ours, or its key does not fit."""
 
 
+class NodeAlarm(AgentError):
+    """One of the alarms of this node: PostgreSQL without progress, storage that hangs, a full disk."""
+
+
 class DiskNearlyFull(AgentError):
     """A volume that PostgreSQL or the agent must write to has little room left."""
 

@@ -6,17 +6,35 @@ that a program can tell them apart. Pure.
 
 from __future__ import annotations
 
-from failover_agent.core import facts, verdicts
+from failover_agent.core import facts, liveness, verdicts
 from failover_agent.core.model import LeaseItem, LeaseSeen, Server, Unknown
 from failover_agent.core.snapshot import Snapshot
-from failover_agent.errors import AgentError, HalfRewoundDirectory, PostgresFailed, StoreUnreachable
+from failover_agent.errors import (
+    AgentError,
+    HalfRewoundDirectory,
+    NodeAlarm,
+    PostgresFailed,
+    StoreUnreachable,
+)
 
 HERE = "of this node"
 
 
 def problems(s: Snapshot, cluster: str) -> tuple[AgentError, ...]:
     """Empty when nothing of this moment needs a person."""
-    return (*_of_the_lease(s, cluster), *_of_the_data(s))
+    return (*_of_the_lease(s, cluster), *_of_the_data(s), *_alarms(s))
+
+
+def _alarms(s: Snapshot) -> tuple[AgentError, ...]:
+    return tuple(
+        NodeAlarm.about(
+            f"alarm {name}",
+            value=sentence,
+            expected="none",
+            hint="See 'Alarms' in docs/operations.md: what the agent does about it, and what people can.",
+        )
+        for name, sentence in sorted(liveness.alarms(s.health, s.limits).items())
+    )
 
 
 def _of_the_lease(s: Snapshot, cluster: str) -> tuple[AgentError, ...]:

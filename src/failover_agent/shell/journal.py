@@ -15,6 +15,8 @@ from failover_agent.core.model import Unknown
 from failover_agent.core.rules import Decision
 from failover_agent.errors import AgentError, from_fields
 
+TROUBLE_LASTS_S = 60.0
+
 Sink = Callable[[str, dict[str, object]], None]
 
 
@@ -38,7 +40,7 @@ class Journal:
         self._wall = wall
         self._sink = sink
         self._said: dict[str, object] = {}
-        self._troubles: dict[str, AgentError] = {}  # where → what; gone as soon as it is fine again
+        self._troubles: dict[str, tuple[float, AgentError]] = {}  # where → when last, what
 
     def event(self, event: str, **values: object) -> None:
         self._sink(event, values)
@@ -62,7 +64,7 @@ class Journal:
         """Something foreseen went wrong at `where`; said again only when the reason changes."""
         key = f"trouble {where}"
         text = str(why.why if isinstance(why, Unknown) else why).replace("\nHINT: ", "; hint: ")
-        self._troubles[where] = _as_error(where, why)
+        self._troubles[where] = (self._wall(), _as_error(where, why))
         if self._said.get(key) != text:
             self._said[key] = text
             self._sink("trouble", {"where": where, "why": text})
@@ -74,8 +76,14 @@ class Journal:
             self._sink("fine", {"where": where})
 
     def troubles(self) -> tuple[AgentError, ...]:
-        """What is wrong at this moment."""
-        return tuple(self._troubles.copy().values())
+        """What is wrong at this moment: neither fine again, nor silent for long.
+
+        Who meets a trouble again says it again; what happened once and was got round is history.
+        """
+        now = self._wall()
+        return tuple(
+            error for at, error in self._troubles.copy().values() if abs(now - at) <= TROUBLE_LASTS_S
+        )
 
 
 def _as_error(where: str, why: object) -> AgentError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.world import World
 
+from failover_agent.core.health import Health
 from failover_agent.core.model import (
     Absent,
     Holder,
@@ -26,6 +27,7 @@ from failover_agent.errors import (
     HalfClonedDirectory,
     HalfRewoundDirectory,
     LeaseMissing,
+    NodeAlarm,
     PasswordRefused,
     PostgresFailed,
     StoreTableMissing,
@@ -61,6 +63,7 @@ def seen(item: LeaseItem) -> LeaseSeen:
             "blind",
             HalfClonedDirectory,
         ),
+        (following.but(health=Health(hung=True, fsync_where="data")), "storage-hung", NodeAlarm),
         (following.but(half_rewound=True), "half-rewound", HalfRewoundDirectory),
         (following.but(lease=seen(ITEM.but(holder=Holder("db9", "i-9", "n")))), "hold", ClusterNameTaken),
     ],
@@ -84,7 +87,8 @@ def test_a_new_cluster_has_no_lease_and_no_problem() -> None:
 
 
 def test_a_trouble_is_told_by_class_until_it_is_over() -> None:
-    journal = Journal(lambda: 0.0, lambda _event, _values: None)
+    now = [1000.0]
+    journal = Journal(lambda: now[0], lambda _event, _values: None)
     refused = PasswordRefused.about("password of role r", value="refused", expected="taken", hint="h")
 
     journal.trouble("clone", refused)
@@ -99,6 +103,11 @@ def test_a_trouble_is_told_by_class_until_it_is_over() -> None:
 
     journal.fine("clone")
     assert PasswordRefused not in {type(e) for e in journal.troubles()}
+
+    now[0] += 59
+    journal.trouble("the lease's renewal", Unknown("gone", cause=TABLE_GONE))  # again: it is still so
+    now[0] += 2
+    assert {type(e) for e in journal.troubles()} == {StoreTableMissing}, "what was met once is history"
 
 
 def test_a_deleted_table_ends_the_reign_at_the_lease_and_nothing_is_written_again() -> None:
