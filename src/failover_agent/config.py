@@ -212,10 +212,27 @@ def parse(plain: Any, *, where: str) -> Config:  # whatever YAML gave
         raise ConfigRefused(
             f"{where} is refused: " + "; ".join(_wrong(e) for e in error.errors()),
             hint="Correct the inventory and run the playbook; `failoverctl check-config` tries a file.",
+            **_first(error, where),
         ) from error
     if refused := impossible(config.timing(), f"timings of profile {config.profile} in {where}"):
         raise refused
     return config
+
+
+def _first(error: ValidationError, where: str) -> dict[str, str]:
+    """The first wrong key by its fields; the message has them all."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    absent = first["type"] == "missing"
+    return {
+        "object": f"{key} in {where}" if key else where,
+        "value": "missing"
+        if absent
+        else repr(first["input"])
+        if key
+        else "settings that do not fit together",
+        "expected": str(first["msg"]).removeprefix("Value error, "),
+    }
 
 
 def _wrong(error: Any) -> str:  # pydantic's ErrorDetails

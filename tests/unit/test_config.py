@@ -90,6 +90,10 @@ def test_what_is_wrong_is_refused_and_named(path: str, value: object, named: str
 
     assert named in refused.value.args[0]
     assert refused.value.hint
+    if path != "stack" and value not in ("quorum", "strict"):
+        assert "agent.yml" in refused.value.object
+        assert refused.value.value
+        assert refused.value.expected
 
 
 @pytest.mark.parametrize("plain", [None, [], "text", 3])
