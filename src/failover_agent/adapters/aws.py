@@ -136,7 +136,7 @@ def why(error: Exception, *, about: str) -> str:
         if code in _NO_RIGHT:
             return f"{about}: not allowed ({code}); give the instance role the right: {text}"
         if code == _NO_TABLE:
-            return f"{about}: there is no such table; run the playbook, or correct `store` in agent.yml"
+            return f"{about}: there is no such table; see 'The lease is missing' in docs/operations.md"
         if code in _THROTTLED:
             return f"{about}: throttled ({code})"
         return f"{about}: {code}: {text}"

@@ -49,8 +49,10 @@ class Control:
             response = self._client.request(method, path, json=body, timeout=timeout_s)
             answer = response.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise NoAgent(
-                f"the agent does not answer on {self._socket}: {error}",
+            raise NoAgent.about(
+                f"agent of this node at {self._socket}",
+                value=f"no answer ({error})",
+                expected="an answer",
                 hint="See `systemctl status failover-agent`; only root may ask.",
             ) from error
         if response.status_code in (403, 404, 405, 500):
