@@ -164,6 +164,7 @@ class NodeReport:
     serving: bool = False  # primary, and its gate is open to clients
     interface_id: str = ""  # where a route must point to reach it
     reads_open: bool = False  # a standby whose gate is open to readers (G6)
+    rejoins: bool = False  # it does what cannot be undone, under a holder's grant (N5)
     health: Health = WELL
 
 

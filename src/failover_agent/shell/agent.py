@@ -18,6 +18,7 @@ from failover_agent.shell.body import Body, Ports, Settings, make_body
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.loop import Loop
 from failover_agent.shell.observe import Observer
+from failover_agent.shell.rejoin_slot import RejoinSlot
 from failover_agent.shell.routes import Router
 from failover_agent.shell.status import cluster_status
 from failover_agent.shell.threads import Threads, Workers
@@ -27,7 +28,6 @@ __all__ = ["Agent", "Ports", "Settings"]
 ORDER_S = 60.0  # a switchover is given up when it has not begun and ended here within this
 TARGET_SERVES_S = 30.0  # and its target must serve within this
 ASK_S = 0.02  # between two questions to the target
-SLOT_S = 30.0  # a rejoining node that does not renew its slot loses it
 
 
 class Agent:
@@ -49,8 +49,8 @@ class Agent:
         self.router = Router(self.body)
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
-        self._slot_lock = threading.Lock()
-        self._slot: tuple[str, float] = ("", 0.0)  # who rejoins, until when unless renewed
+        others = tuple(member.name for member in settings.others)
+        self._slot = RejoinSlot(others, self.keeper, ports.peers, ports.clock)
         self._keeper_seen = ports.clock.now()
 
     # Running
@@ -158,6 +158,7 @@ class Agent:
             version=settings.version,
             serving=is_primary and self.keeper.holds(self.keeper.serving_epoch()),
             interface_id=settings.interface_id,
+            rejoins=bool(self.body.jobs.slot_from),
             reads_open=self.keeper.gate.reads_open(self.body.ports.clock.now()),
             health=self.body.vigil.health,
         )
@@ -179,13 +180,7 @@ class Agent:
 
     def grant_rejoin(self, name: str) -> bool:
         """Whether node `name` may do, or go on with, what cannot be undone: one at a time (N5)."""
-        now = self.body.ports.clock.now()
-        with self._slot_lock:
-            keeper, until = self._slot
-            if self.keeper.mine() is None or (keeper not in ("", name) and now < until):
-                return False
-            self._slot = (name, now + SLOT_S)
-            return True
+        return self._slot.grant(name)
 
     def may_archive(self, name: str) -> dict[str, object]:
         return archive.may_archive(self.body, name)

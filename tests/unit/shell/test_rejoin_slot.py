@@ -1,0 +1,43 @@
+"""One node at a time in the cluster does what cannot be undone, also across a change of the holder (N5)."""
+
+from __future__ import annotations
+
+from tests.support.world import World
+
+from failover_agent.shell.rejoin_slot import SLOT_S
+
+
+def three_after_a_failover() -> World:
+    """db1 is gone, db2 serves in an epoch of its own; db3 follows."""
+    world = World("db1", "db2", "db3")
+    assert world.bring_up() == "db1"
+    world.run(3)
+    world.power_off("db1")
+    world.run_until(lambda: world.acknowledges("db2"))
+    return world
+
+
+def test_a_new_holder_learns_of_the_last_ones_grant_from_who_uses_it() -> None:
+    world = three_after_a_failover()
+    holder, rejoins = world.nodes["db2"].agent, world.nodes["db3"].agent.body.jobs
+    world.power_on("db1")
+    world.run_until(world.is_whole)
+
+    rejoins.slot_from = "db1"  # granted by the holder before
+    assert not holder.grant_rejoin("db1")
+    assert holder.grant_rejoin("db3")
+
+    rejoins.slot_from = ""
+    world.run(SLOT_S + 1)
+    assert holder.grant_rejoin("db1")
+
+
+def test_a_new_holder_waits_a_grants_time_for_a_node_that_does_not_answer() -> None:
+    world = three_after_a_failover()
+    holder = world.nodes["db2"].agent
+
+    assert not holder.grant_rejoin("db3"), "db1 is silent: it may be in the middle of a rewind"
+    world.run(SLOT_S - 1)
+    assert not holder.grant_rejoin("db3")
+    world.run(2)
+    assert holder.grant_rejoin("db3")
