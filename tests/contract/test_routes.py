@@ -14,7 +14,7 @@ from failover_agent.adapters.routes import Ec2RouteTables
 from failover_agent.core.model import Unknown
 from failover_agent.errors import ApiRefused, RouteDidNotMove
 from failover_agent.ports import RouteTables
-from tests.support.machine import NodeRoutes
+from tests.support.machine import HandClock, NodeRoutes
 
 from .moto_server import MotoServer, client
 
@@ -49,6 +49,7 @@ class SmallWorld:
         self.tables = dict.fromkeys(tables, "")
         self.no_api: set[str] = set()
         self.late_routes: set[str] = set()
+        self.clock = HandClock()
 
 
 @pytest.fixture(params=["memory", "ec2"])

@@ -421,10 +421,14 @@ class NodeRoutes:
     world: World
     name: str
 
+    calls: list[tuple[str, float]] = field(default_factory=list)  # "look" or "point", and when
+
     def targets(self, vip: str) -> Mapping[str, str] | Unknown:
+        self.calls.append(("look", self.world.clock.now()))
         return Unknown("cut") if self.name in self.world.no_api else dict(self.world.tables)
 
     def point(self, table_id: str, vip: str, interface_id: str) -> Unknown | None:
+        self.calls.append(("point", self.world.clock.now()))
         if self.name in self.world.no_api:
             return Unknown("cut")
         if self.name in self.world.late_routes:

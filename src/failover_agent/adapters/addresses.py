@@ -7,10 +7,12 @@ without the dummy driver; the loopback interface serves as well, only less visib
 
 from __future__ import annotations
 
-import ipaddress
-import json
+import contextlib
+import socket
+from collections.abc import Callable
+from pathlib import Path
 
-from failover_agent.adapters import programs
+from failover_agent.adapters import programs, rtnetlink
 from failover_agent.errors import VipNotBound
 
 INTERFACE = "primacy-vip"
@@ -31,14 +33,14 @@ class DummyAddresses:
         if vip in self.bound():
             return
         device = self._device()
-        # nodad: a virtual IPv6 address must not wait for duplicate address detection.
-        flags = ("nodad",) if ipaddress.ip_address(vip).version == 6 else ()
-        self._ip("address", "replace", _single(vip), "dev", device, *flags)
+        self._change(rtnetlink.add, vip, device, "put on")
         if vip not in self.bound():
             raise VipNotBound(f"{vip} was put on {device} and is not there", hint=_HINT)
 
     def _device(self) -> str:
         """Our interface, made and up; lo where this kernel has no such kind."""
+        if self._interface in _links() and _is_up(self._interface):
+            return self._interface
         done = self._run("link", "add", self._interface, "type", "dummy")
         if not done.ok and any(words in done.err for words in _NO_DUMMY):
             return LOOPBACK
@@ -49,27 +51,31 @@ class DummyAddresses:
 
     def unbind(self, vip: str) -> None:
         for device in self._where().get(vip, ()):
-            done = self._run("address", "del", _single(vip), "dev", device)
-            if not done.ok and "Cannot assign requested address" not in done.err:
-                raise VipNotBound(f"{vip} cannot be taken off {device}: {done.last_words()}", hint=_HINT)
+            self._change(rtnetlink.remove, vip, device, "taken off")
         if vip in self.bound():
             raise VipNotBound(f"{vip} was taken off and is still there", hint=_HINT)
+
+    def _change(self, how: Callable[[str, int], None], vip: str, device: str, what: str) -> None:
+        try:
+            how(vip, socket.if_nametoindex(device))
+        except OSError as error:
+            raise VipNotBound(f"{vip} cannot be {what} {device}: {error}", hint=_HINT) from error
 
     def bound(self) -> frozenset[str]:
         return frozenset(self._where())
 
     def _where(self) -> dict[str, list[str]]:
         """Address → interfaces that have it, of those that are ours to look at."""
-        done = self._run("-json", "address", "show")
-        if not done.ok:
-            raise VipNotBound(f"ip cannot list addresses: {done.last_words()}", hint=_HINT)
+        try:
+            names = {index: name for name, index in _links().items()}
+            known = rtnetlink.addresses()
+        except OSError as error:
+            raise VipNotBound(f"the kernel does not list addresses: {error}", hint=_HINT) from error
         found: dict[str, list[str]] = {}
-        for link in json.loads(done.out or "[]"):
-            if link.get("ifname") not in (self._interface, LOOPBACK):
-                continue
-            for address in link.get("addr_info", ()):
-                if address.get("scope") == "global":
-                    found.setdefault(address["local"], []).append(link["ifname"])
+        for one in known:
+            name = names.get(one.index, "")
+            if one.is_global and name in (self._interface, LOOPBACK):
+                found.setdefault(one.address, []).append(name)
         return found
 
     def _ip(self, *args: str) -> None:
@@ -84,6 +90,12 @@ class DummyAddresses:
             raise VipNotBound(f"ip {' '.join(args)}: {error}", hint=_HINT) from error
 
 
-def _single(vip: str) -> str:
-    """The address alone as a network: /32 or /128."""
-    return str(ipaddress.ip_network(vip))
+def _links() -> dict[str, int]:
+    return {name: index for index, name in socket.if_nameindex()}
+
+
+def _is_up(interface: str) -> bool:
+    """By its flags (IFF_UP is the lowest bit); what cannot be read counts as down and is set up again."""
+    with contextlib.suppress(OSError, ValueError):
+        return bool(int(Path(f"/sys/class/net/{interface}/flags").read_text(), 16) & 1)
+    return False

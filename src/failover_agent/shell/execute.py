@@ -70,6 +70,7 @@ class Executor:
         """Bind, end every session, promote, open, route: in this order, while the lease is ours (G6)."""
         body = self._body
         at("claimed-before-bind")
+        body.routes_waker.set()  # the tables are read while PostgreSQL is promoted
         body.bind_vips()
         mine = body.keeper.mine()
         if mine is None or mine.epoch != action.epoch:

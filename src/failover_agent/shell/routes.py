@@ -16,6 +16,7 @@ from failover_agent.shell.body import Body
 
 RECONCILE_S = 3.0  # while serving, between two comparisons of tables and wish
 RETRY_S = 0.5  # while serving, after a comparison or a change that failed
+FRESH_S = 1.0  # a look this recent is the comparison before the first change in an epoch
 LOOK_S = 10.0  # of a node that does not serve, to know whether it reaches the API
 
 
@@ -23,6 +24,7 @@ class Router:
     def __init__(self, body: Body) -> None:
         self._body = body
         self.seen: dict[str, Mapping[str, str] | Unknown] = {}  # vip → what the tables showed last
+        self._asked_at: dict[str, float] = {}  # vip → when that was asked
         self._routed_epoch = 0
         self._settled = True
 
@@ -45,7 +47,8 @@ class Router:
 
     def _reconcile(self, endpoint: Endpoint, epoch: int) -> bool:
         """Whether every table points here (or is no business of ours)."""
-        self._look(endpoint)
+        if not (epoch and self._looked_before_it_opened(endpoint, epoch)):
+            self._look(endpoint)
         if not epoch:
             return True
         astray = self._astray(endpoint)
@@ -57,7 +60,18 @@ class Router:
         self._look(endpoint)
         return self._astray(endpoint) == []
 
+    def _looked_before_it_opened(self, endpoint: Endpoint, epoch: int) -> bool:
+        """Whether the tables that point elsewhere are known from the time of the promotion.
+
+        Clients wait now, and an answer costs as much as the change. What it says astray is changed, what
+        changed since is found by the look that follows.
+        """
+        known = epoch != self._routed_epoch and bool(self._astray(endpoint))
+        age_s = self._body.ports.clock.now() - self._asked_at.get(endpoint.vip, float("-inf"))
+        return known and age_s <= FRESH_S
+
     def _look(self, endpoint: Endpoint) -> None:
+        self._asked_at[endpoint.vip] = self._body.ports.clock.now()
         found = self._body.ports.routes.targets(endpoint.vip)
         self.seen[endpoint.vip] = found
         where = f"reading the routes of {endpoint.name}"
@@ -68,7 +82,7 @@ class Router:
 
     def _astray(self, endpoint: Endpoint) -> list[str] | None:
         """The tables that point elsewhere; None: unknown, which is not the same as none."""
-        found = self.seen[endpoint.vip]
+        found = self.seen.get(endpoint.vip, Unknown("not asked yet"))
         if isinstance(found, Unknown):
             return None
         mine = self._body.settings.interface_id
