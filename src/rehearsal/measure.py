@@ -21,7 +21,7 @@ from rehearsal.recorder import Recorder
 from rehearsal.steps import Stage, StepResult, power_loss, switchover
 
 LAB = "measure"
-LONG_RUNS_MAX = 2  # of the hurts that take a minute each
+LONG_RUNS_MAX = 1  # of the hurts that take a minute each
 
 Perform = Callable[[], StepResult]
 
