@@ -16,7 +16,8 @@ from rehearsal.lab import Lab
 from rehearsal.recorder import Recorder
 from rehearsal.steps import Stage
 
-LAB = os.environ.get("EC2_LAB", "scenarios")
+# Never the name of a cluster that somebody works with: the tests remove it.
+LAB = os.environ.get("EC2_LAB_OF_TESTS", "scenarios")
 WISH = Wish(nodes=2)
 
 
@@ -25,6 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     lab = Lab(LAB)
     cluster = Cluster(lab)
     try:
+        lab.down()  # what a killed run of the tests left is no fresh cluster
         lab.up(sys.stderr)
         cluster.play("site.yml", WISH, print, tmp_path_factory.mktemp("site") / "site.log")
         cluster.wait_until_whole(WISH.nodes)
