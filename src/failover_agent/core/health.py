@@ -10,7 +10,7 @@ class Limits:
     """From when on a silence counts. `core.liveness` holds the relations to the timings (L5)."""
 
     stuck_after_s: float = 10.0
-    storage_hung_after_s: float = 10.0
+    storage_hung_after_s: float = 8.0
     ballast_bytes: int = 0  # a file that is given up when the volume is full; 0: none is kept
 
 

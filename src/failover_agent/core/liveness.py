@@ -27,8 +27,8 @@ FULL_BYTES = 32 << 20  # two WAL segments: with less PostgreSQL is about to stop
 ROOM_BYTES = 4 * FULL_BYTES  # on top of the ballast: worth handing over for
 
 LIMITS = {
-    "fast": Limits(8, 8),
-    "balanced": Limits(10, 10),
+    "fast": Limits(8, 6),
+    "balanced": Limits(10, 8),
     "patient": Limits(30, 30),
 }
 
