@@ -197,6 +197,7 @@ class HandProbes:
         fsyncs = was.volumes[0].fsyncs if self.hung and was.volumes else now
         self.shown = Readings(
             at=self.clock.now(),
+            watched_s=self.clock.now(),
             sessions=was.sessions if self.stuck else now,
             asking=True,
             commits=was.commits if self.stuck else now,

@@ -8,6 +8,7 @@ from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.adapters.probe_commits import CommitReader
 from failover_agent.adapters.probe_disk import DiskProbe
 from failover_agent.adapters.probe_session import SessionProbe
+from failover_agent.core import liveness
 from failover_agent.core.health import Limits
 from failover_agent.core.liveness import Readings
 from failover_agent.ports import Clock
@@ -26,6 +27,7 @@ class NodeProbes:
         self._primary = False
         self._stop = threading.Event()
         self._shown = Readings()
+        self._watched_s = 0.0
 
     def start(self) -> None:
         self._commits.start()
@@ -48,6 +50,8 @@ class NodeProbes:
 
     def round(self) -> None:
         now = self._clock.now()
+        if self._shown.at is not None:
+            self._watched_s = liveness.watched(self._watched_s, self._shown.at, now)
         self._disk.round(now)
         self._commits.want(self._primary)
         if self._primary:
@@ -57,6 +61,7 @@ class NodeProbes:
         session, disk = self._session, self._disk
         self._shown = Readings(
             at=now,
+            watched_s=self._watched_s,
             sessions=session.answered,
             asking=session.asking,
             unanswered=session.unanswered,

@@ -6,8 +6,8 @@ late one of them shows itself, it counts. For a volume a small synced write that
 counts, unless WAL goes on reaching that very volume.
 
 Invariants: a silence grows only while somebody was asked (a probe that could not be started says
-nothing), by the time that passed between two rounds of the probes themselves, and by at most STEP_S for
-each: who stood still, or died, has not watched meanwhile.
+nothing), and only by the time in which the probes themselves ran: who stood still, or died, has not
+watched meanwhile.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from failover_agent.core.model import Server, ServerState, Timings, Unknown
 
 PROBE_EVERY_S = 2.0  # a fresh session is tried
 FSYNC_EVERY_S = 1.0  # a small write is synced
-STEP_S = 2.0
+STEP_S = 1.0  # most that two rounds of the probes may be apart and still count as watching all the while
 PROBES_SILENT_S = 10.0
 ALARM_AT = 0.5  # of a limit: people hear of it before anything is done
 IDLE_BYTES = 64 << 10  # received and not replayed yet: what the background writes at any moment
@@ -47,7 +47,8 @@ class Volume:
 class Readings:
     """What the probes have shown so far; counters only grow while the same probes run."""
 
-    at: float | None = None  # when their last round ended; None: nothing is probed here
+    at: float | None = None  # when their last round began; None: nothing is probed here
+    watched_s: float = 0.0  # for how long they have run, by `watched`
     sessions: int = 0  # fresh sessions that were answered
     asking: bool = False  # one is being tried, or the last was refused
     unanswered: int = 0  # tried and neither answered nor refused: they may have caused a commit each
@@ -81,7 +82,7 @@ def beat(
     )
     if before is None:
         return fresh
-    dt = _watched_s(before.readings, now_read)
+    dt = max(0.0, now_read.watched_s - before.readings.watched_s)
     waits = _waits(before, now_read, dt)
     is_primary = server.state is ServerState.PRIMARY if isinstance(server, Server) else was_primary
     if not is_primary:
@@ -101,10 +102,9 @@ def beat(
     )
 
 
-def _watched_s(before: Readings, now_read: Readings) -> float:
-    if before.at is None or now_read.at is None:
-        return 0.0
-    return min(max(0.0, now_read.at - before.at), STEP_S)
+def watched(so_far_s: float, last: float, now: float) -> float:
+    """For how long probes have run whose last two rounds began at `last` and `now`."""
+    return so_far_s + min(max(0.0, now - last), STEP_S)
 
 
 def _flushed(server: Server | Unknown) -> int:

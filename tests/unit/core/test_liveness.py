@@ -26,6 +26,7 @@ from failover_agent.core.liveness import (
     judge,
     make_ballast,
     stuck_s,
+    watched,
 )
 from failover_agent.core.model import Server, ServerState, Unknown
 from failover_agent.core.near_miss import BOUNDS, add, share_used
@@ -40,13 +41,14 @@ ASKING = Readings(sessions=7, asking=True, unanswered=2, commits=100)
 Read = Callable[[int], Readings]
 
 
-def watched(
+def after(
     read: Read, seconds: int = 20, server: Callable[[int], Server | Unknown] = lambda _: PRIMARY
 ) -> Pulse:
     """The pulse after looking once per second at what `read` shows in that second."""
     pulse = beat(None, replace(read(0), at=0.0), server(0), True, 0.0)
     for second in range(1, seconds + 1):
-        pulse = beat(pulse, replace(read(second), at=float(second)), server(second), True, float(second))
+        shown = replace(read(second), at=float(second), watched_s=float(second))
+        pulse = beat(pulse, shown, server(second), True, float(second))
     return pulse
 
 
@@ -55,59 +57,66 @@ def stuck(pulse: Pulse) -> bool:
 
 
 def test_silence_of_both_kinds_for_the_limit_is_stuck_and_an_instant_less_is_not() -> None:
-    assert stuck(watched(lambda _: ASKING, 10))
-    assert not stuck(watched(lambda _: ASKING, 9))
+    assert stuck(after(lambda _: ASKING, 10))
+    assert not stuck(after(lambda _: ASKING, 9))
 
 
 def test_commits_that_go_on_are_life_whatever_the_sessions_do() -> None:
     """Also 200 clients on two cores, where no fresh session gets in for half a minute."""
-    assert not stuck(watched(lambda t: replace(ASKING, commits=100 + 3 * t), 60))
+    assert not stuck(after(lambda t: replace(ASKING, commits=100 + 3 * t), 60))
 
 
 def test_a_fresh_session_is_life_however_late_it_comes_in() -> None:
-    assert not stuck(watched(lambda t: replace(ASKING, sessions=7 + t // 9), 60))
-    assert stuck(watched(lambda t: replace(ASKING, sessions=7 + t // 11), 10))
+    assert not stuck(after(lambda t: replace(ASKING, sessions=7 + t // 9), 60))
+    assert stuck(after(lambda t: replace(ASKING, sessions=7 + t // 11), 10))
 
 
 def test_what_our_own_probes_may_have_committed_is_no_life() -> None:
-    own = watched(lambda t: replace(ASKING, commits=100 + (2 if t > 5 else 0)), 10)
-    clients = watched(lambda t: replace(ASKING, commits=100 + (3 if t > 5 else 0)), 10)
+    own = after(lambda t: replace(ASKING, commits=100 + (2 if t > 5 else 0)), 10)
+    clients = after(lambda t: replace(ASKING, commits=100 + (3 if t > 5 else 0)), 10)
 
     assert stuck(own)
     assert not stuck(clients)
 
 
 def test_slow_commits_add_up_to_life() -> None:
-    assert not stuck(watched(lambda t: replace(ASKING, commits=100 + t // 2), 60))
+    assert not stuck(after(lambda t: replace(ASKING, commits=100 + t // 2), 60))
 
 
 def test_statistics_that_were_reset_are_a_sign_of_life() -> None:
-    assert not stuck(watched(lambda t: replace(ASKING, commits=100 if t < 5 else 0), 10))
+    assert not stuck(after(lambda t: replace(ASKING, commits=100 if t < 5 else 0), 10))
 
 
 def test_a_counter_that_cannot_be_read_is_no_sign_of_life_and_no_sign_of_death() -> None:
     unread = replace(ASKING, commits=None)
 
-    assert stuck(watched(lambda _: unread, 10))
-    assert not stuck(watched(lambda t: replace(unread, sessions=7 + t), 60))
+    assert stuck(after(lambda _: unread, 10))
+    assert not stuck(after(lambda t: replace(unread, sessions=7 + t), 60))
 
 
 def test_silence_grows_only_while_somebody_asked() -> None:
     """A host that has no process left for a probe says nothing about PostgreSQL."""
-    assert not stuck(watched(lambda _: replace(ASKING, asking=False), 60))
+    assert not stuck(after(lambda _: replace(ASKING, asking=False), 60))
 
 
 def test_a_process_that_stood_still_has_not_watched() -> None:
-    begun = beat(None, replace(ASKING, at=0.0), PRIMARY, True, 0.0)
-    woken = beat(begun, replace(ASKING, at=500.0), PRIMARY, True, 500.0)
+    assert watched(3.0, last=10.0, now=10.0 + STEP_S) == 3.0 + STEP_S
+    assert watched(3.0, last=10.0, now=510.0) == 3.0 + STEP_S
+    assert watched(3.0, last=10.0, now=9.0) == 3.0
 
-    assert stuck_s(judge(woken, L, Renewals())) == STEP_S
+
+def test_a_decision_round_that_took_long_saw_all_that_the_probes_saw() -> None:
+    begun = beat(None, replace(ASKING, at=0.0), PRIMARY, True, 0.0)
+    late = beat(begun, replace(ASKING, at=11.0, watched_s=11.0), PRIMARY, True, 11.0)
+
+    assert stuck(late)
 
 
 def test_probes_that_died_are_told_of_and_not_believed() -> None:
     pulse = beat(None, replace(ASKING, at=0.0), PRIMARY, True, 0.0)
     for second in range(1, 61):
-        pulse = beat(pulse, replace(ASKING, at=min(5.0, second)), PRIMARY, True, float(second))
+        ran = min(5.0, second)
+        pulse = beat(pulse, replace(ASKING, at=ran, watched_s=ran), PRIMARY, True, float(second))
     health = judge(pulse, L, Renewals())
 
     assert stuck_s(health) == 5
@@ -117,14 +126,14 @@ def test_probes_that_died_are_told_of_and_not_believed() -> None:
 
 
 def test_a_standby_is_never_stuck_and_begins_anew_when_it_becomes_primary() -> None:
-    turns = watched(lambda _: ASKING, 20, lambda t: STANDBY if t < 15 else PRIMARY)
+    turns = after(lambda _: ASKING, 20, lambda t: STANDBY if t < 15 else PRIMARY)
 
-    assert not stuck(watched(lambda _: ASKING, 60, lambda _: STANDBY))
+    assert not stuck(after(lambda _: ASKING, 60, lambda _: STANDBY))
     assert stuck_s(judge(turns, L, Renewals())) == 6
 
 
 def test_a_silent_primary_is_watched_on() -> None:
-    assert stuck(watched(lambda _: ASKING, 10, lambda t: PRIMARY if t < 2 else SILENT))
+    assert stuck(after(lambda _: ASKING, 10, lambda t: PRIMARY if t < 2 else SILENT))
 
 
 def volume(waits: bool, fsyncs: int = 3, has_wal: bool = True) -> Readings:
@@ -136,35 +145,35 @@ def hung(pulse: Pulse) -> bool:
 
 
 def test_a_write_that_does_not_come_back_is_a_hung_volume() -> None:
-    assert hung(watched(lambda _: volume(waits=True), 10))
-    assert not hung(watched(lambda _: volume(waits=True), 9))
-    assert not hung(watched(lambda _: volume(waits=False), 60))
-    assert not hung(watched(lambda t: volume(waits=True, fsyncs=t // 9), 60)), "slow, and it comes back"
-    assert hung(watched(lambda _: volume(waits=True), 10, lambda _: STANDBY)), "a standby's, too"
+    assert hung(after(lambda _: volume(waits=True), 10))
+    assert not hung(after(lambda _: volume(waits=True), 9))
+    assert not hung(after(lambda _: volume(waits=False), 60))
+    assert not hung(after(lambda t: volume(waits=True, fsyncs=t // 9), 60)), "slow, and it comes back"
+    assert hung(after(lambda _: volume(waits=True), 10, lambda _: STANDBY)), "a standby's, too"
 
 
 def test_wal_that_reaches_the_volume_proves_that_it_works() -> None:
     def moves(second: int) -> Server:
         return replace(PRIMARY, received_lsn=1000 + second)
 
-    assert not hung(watched(lambda _: volume(waits=True), 60, moves))
-    assert hung(watched(lambda _: volume(waits=True, has_wal=False), 60, moves)), "the WAL lies elsewhere"
-    assert hung(watched(lambda _: volume(waits=True), 20, lambda t: moves(min(t, 10))))
-    assert not hung(watched(lambda _: volume(waits=True), 19, lambda t: moves(min(t, 10))))
+    assert not hung(after(lambda _: volume(waits=True), 60, moves))
+    assert hung(after(lambda _: volume(waits=True, has_wal=False), 60, moves)), "the WAL lies elsewhere"
+    assert hung(after(lambda _: volume(waits=True), 20, lambda t: moves(min(t, 10))))
+    assert not hung(after(lambda _: volume(waits=True), 19, lambda t: moves(min(t, 10))))
 
 
 def test_one_hung_volume_of_two_is_named() -> None:
     def read(_: int) -> Readings:
         return Readings(volumes=(Volume("data", False, 1, False), Volume("WAL", True, 1, True)))
 
-    health = judge(watched(read, 10), L, Renewals())
+    health = judge(after(read, 10), L, Renewals())
 
     assert (health.hung, health.fsync_where, health.fsync_waits_s) == (True, "WAL", 10)
 
 
 def test_people_hear_of_it_at_half_the_limit() -> None:
     def names(read: Read, seconds: int) -> set[str]:
-        return set(alarms(judge(watched(read, seconds), L, Renewals()), L))
+        return set(alarms(judge(after(read, seconds), L, Renewals()), L))
 
     assert names(lambda _: ASKING, 4) == set()
     assert names(lambda _: ASKING, 5) == {"no-progress"}
