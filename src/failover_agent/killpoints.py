@@ -34,6 +34,9 @@ POINTS = {
     "aside-before-place": "the old directory is moved aside, nothing has its place",
     "cloned-before-notes": "the copy has its place, the notes are of the old one",
     "cloned-before-start": "the copy has its place, and nothing runs",
+    # leaving a volume that hangs
+    "shut-before-kill": "the gate is shut, PostgreSQL runs on behind it, the lease is ours",
+    "killed-before-release": "PostgreSQL was killed as far as that goes, the lease is still ours",
     # rewind
     "granted-before-stop": "the holder granted the slot, PostgreSQL may run",
     "noted-before-rewind": "the shell noted the rewind, nothing was changed",

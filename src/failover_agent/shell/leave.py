@@ -9,6 +9,7 @@ from __future__ import annotations
 from failover_agent.core.liveness import has_room
 from failover_agent.core.model import NodeReport, Server, ServerState
 from failover_agent.errors import AgentError, PostgresFailed
+from failover_agent.killpoints import at
 from failover_agent.shell.body import Body
 from failover_agent.shell.handover import LAST_BYTES_S, best_of, hand_over, wait_for
 
@@ -29,11 +30,13 @@ def leave_hung_storage(body: Body) -> None:
     body.keeper.dismiss()
     body.unbind_vips()
     heir = _heir_of(body, body.ports.postgres.observe())
+    at("shut-before-kill")
     try:
         body.ports.postgres.kill(KILL_HUNG_S)
         body.journal.fine("killing PostgreSQL on a hung volume")
     except AgentError as error:
         body.journal.trouble("killing PostgreSQL on a hung volume", error)
+    at("killed-before-release")
     body.jobs.give_up()
     if body.keeper.release(heir):
         body.journal.event("handed-over", to=heir or "anybody", because="the storage hangs")
