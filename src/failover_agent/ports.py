@@ -204,6 +204,9 @@ class Peers(Protocol):
     def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
         """Pass a person's order on to the lease holder `name`; its answer, see `Agent.request_switchover`."""
 
+    def order_failover(self, name: str, accept_loss: bool) -> Mapping[str, object] | Unknown:
+        """Pass a person's order on to the node `name` that shall take over, see `Agent.request_failover`."""
+
     def wake(self, name: str) -> None:
         """Tell a node that the lease changed. A courtesy without authority; errors are swallowed."""
 

@@ -61,6 +61,9 @@ class Agent:
     def grant_rejoin(self, name: str) -> bool:
         return name == ""
 
+    def request_failover(self, to: str, accept_loss: bool) -> dict[str, object]:
+        return {"ok": True, "target": to, "done": accept_loss}
+
     def request_switchover(self, to: str) -> dict[str, object]:
         return {"to": to}
 

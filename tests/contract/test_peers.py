@@ -66,6 +66,9 @@ class StubAgent:
         self.asked.append(("rejoin", name))
         return self.grants
 
+    def request_failover(self, to: str, accept_loss: bool) -> dict[str, object]:
+        return {"ok": True, "target": to, "done": accept_loss}
+
     def request_switchover(self, to: str) -> dict[str, object]:
         self.asked.append(("switchover", to))
         return self.outcome

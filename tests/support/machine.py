@@ -41,7 +41,7 @@ class HandClock:
 
     def __init__(self, moved: Callable[[], None] = lambda: None) -> None:
         self.time = 100.0
-        self._moved = moved
+        self.moved = moved
 
     def now(self) -> float:
         return self.time
@@ -52,7 +52,7 @@ class HandClock:
     def wait(self, wake: object, timeout_s: float) -> bool:
         if not (is_set := bool(wake.is_set())):  # type: ignore[attr-defined]
             self.time += timeout_s
-            self._moved()
+            self.moved()
         return is_set
 
 
@@ -461,6 +461,11 @@ class NodePeers:
         return (
             self.world.nodes[name].agent.request_switchover(to) if self._hears(name) else Unknown("silence")
         )
+
+    def order_failover(self, name: str, accept_loss: bool) -> Mapping[str, object] | Unknown:
+        if not self.world.can_talk(self.name, name):
+            return Unknown("no answer")
+        return self.world.nodes[name].agent.request_failover(name, accept_loss)
 
     def wake(self, name: str) -> None:
         if self._hears(name):

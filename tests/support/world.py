@@ -73,7 +73,8 @@ class World:
     ) -> None:
         self.timings = timings
         self.lag_limit_bytes = lag_limit_bytes
-        self.clock = HandClock(self.replicate)
+        self.clock = HandClock(self._go_on)
+        self._runs = False
         self.store = MemoryLeaseStore()
         self.tables = {"rtb-a": "", "rtb-b": ""}
         self.no_api: set[str] = set()
@@ -203,10 +204,21 @@ class World:
 
     def run(self, seconds: float) -> None:
         end = self.clock.time + seconds
-        while (moment := self._step(end)) is not None:
-            self.clock.time = max(self.clock.time, moment)
+        self._runs = True
+        try:
+            while (moment := self._step(end)) is not None:
+                self.clock.time = max(self.clock.time, moment)
+        finally:
+            self._runs = False
         self.clock.time = max(self.clock.time, end)
         self.replicate()
+
+    def _go_on(self) -> None:
+        """Somebody waits: inside a round only the servers go on, outside of all rounds everybody does."""
+        if self._runs or not self.nodes:
+            self.replicate()
+        else:
+            self.run(0.0)
 
     def run_until(self, fact: Callable[[], bool], limit_s: float = 60.0) -> float:
         """Let time pass until `fact`; returns how long it took. Fails after `limit_s`."""

@@ -44,6 +44,8 @@ class AgentDoor(Protocol):
 
     def request_switchover(self, to: str) -> dict[str, object]: ...
 
+    def request_failover(self, to: str, accept_loss: bool) -> dict[str, object]: ...
+
     def may_archive(self, name: str) -> dict[str, object]: ...
 
     def may_restore(self, name: str, segment_bytes: int) -> dict[str, object]: ...
@@ -77,6 +79,7 @@ class App:
             ("POST", "/wake"): self._wake,
             ("POST", "/rejoin"): self._rejoin,
             ("POST", "/switchover"): self._switchover,
+            ("POST", "/failover"): self._failover,
         }
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> list[bytes]:
@@ -154,6 +157,16 @@ class App:
             why = f"{to!r} is no member of this cluster"
             return 400, {"ok": False, "why": why, "hint": f"The members are {members}."}
         outcome = self._agent.request_switchover(to)
+        return (200 if outcome.get("ok") else 409), outcome
+
+    def _failover(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        body = _body(environ)
+        to = _text(body, "to")
+        if to not in self._members:
+            members = ", ".join(sorted(self._members))
+            why = f"{to!r} is no member of this cluster"
+            return 400, {"ok": False, "why": why, "hint": f"The members are {members}."}
+        outcome = self._agent.request_failover(to, accept_loss=body.get("accept_loss") is True)
         return (200 if outcome.get("ok") else 409), outcome
 
 

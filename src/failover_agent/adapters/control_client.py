@@ -42,6 +42,17 @@ class Control:
             )
         return outcome
 
+    def failover(self, to: str, *, accept_loss: bool) -> dict[str, Any]:
+        """Let `to` take a free lease; without `accept_loss` only what may be lost. Raises AgentError."""
+        body = {"to": to, "accept_loss": accept_loss}
+        _status, outcome = self._ask("POST", "/failover", body, SWITCHOVER_S)
+        if not outcome.get("ok"):
+            raise Refused(
+                str(outcome.get("why") or "the failover was refused"),
+                hint=str(outcome.get("hint") or f"See the journal of failover-agent on {to}."),
+            )
+        return outcome
+
     def _ask(
         self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float
     ) -> tuple[int, dict[str, Any]]:

@@ -102,6 +102,10 @@ class HttpPeers:
     def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
         return self._post(name, "/switchover", {"to": to}, SWITCHOVER_TIMEOUT_S, again=False)
 
+    def order_failover(self, name: str, accept_loss: bool) -> Mapping[str, object] | Unknown:
+        body = {"to": name, "accept_loss": accept_loss}
+        return self._post(name, "/failover", body, SWITCHOVER_TIMEOUT_S, again=False)
+
     def wake(self, name: str) -> None:
         if name in self._clients:
             threading.Thread(

@@ -84,6 +84,47 @@ def switchover(path: Path, target: str, yes: bool) -> None:
     click.echo(f"{outcome.get('from')} → {outcome.get('target')}{took}")
 
 
+@main.command()
+@click.option("--to", "target", required=True, help="The node that shall take over.")
+@click.option(
+    "--accept-loss", is_flag=True, help="What the lost primary had and this node has not may be lost."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+@speaks_of_errors
+def failover(path: Path, target: str, accept_loss: bool, yes: bool, as_json: bool) -> None:
+    """Let a standby take over that lacks what the lost primary had; refused while a primary serves."""
+    control = _control(path)
+    lost = control.failover(target, accept_loss=False)["lost"]
+    told = (
+        f"the lease last named {lost['lease_lsn']} on timeline {lost['lease_timeline']},"
+        f" {target} has {lost['lsn']} on timeline {lost['timeline']}: {lost['bytes']} bytes are missing,"
+        " and whatever was written after the lease's last renewal"
+    )
+    if not accept_loss:
+        raise NotConfirmed(told, hint="Bring the lost node back, or say --accept-loss. Nothing was changed.")
+    click.echo(told, err=True)
+    if not yes:
+        _confirm_loss(target)
+    outcome = control.failover(target, accept_loss=True)
+    if as_json:
+        click.echo(json.dumps(outcome, indent=2))
+    else:
+        click.echo(
+            f"{target} serves in epoch {outcome.get('epoch')}; the accepted loss is noted in the store"
+        )
+
+
+def _confirm_loss(target: str) -> None:
+    if not sys.stdin.isatty():
+        raise NotConfirmed(
+            "a failover with loss needs a yes, and nobody can be asked here", hint="Say --yes."
+        )
+    if not click.confirm(f"Let {target} take over and lose this for good?", err=True):
+        raise NotConfirmed("the failover was not confirmed", hint="Nothing was changed.")
+
+
 def _ask(holder: str, target: str) -> None:
     if not sys.stdin.isatty():
         raise NotConfirmed("a switchover needs a yes, and nobody can be asked here", hint="Say --yes.")

@@ -319,6 +319,10 @@ def my_promotion_is_unjudged(s: Snapshot) -> bool:
     return s.standing is Standing.UNJUDGED
 
 
+def a_person_accepted_the_loss(s: Snapshot) -> bool:
+    return isinstance(s.lease, LeaseSeen) and s.accepted_loss == s.lease.item.epoch > 0
+
+
 def a_switchover_was_ordered(s: Snapshot) -> bool:
     return s.order is not None
 

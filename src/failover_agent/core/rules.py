@@ -301,6 +301,12 @@ RULES = (
         because="the lease is free and nobody who answers has more WAL than I have",
     ),
     Rule(
+        "claim-with-loss",
+        when=(f.the_lease_is_free_for_me, f.i_am_a_standby, f.a_person_accepted_the_loss),
+        then=_claim,
+        because="the lease is free and a person accepted what is lost if I take it",
+    ),
+    Rule(
         "not-me",
         when=(f.the_lease_is_free_for_me, f.i_am_a_standby),
         because="the lease is free and I am not the one to claim it",

@@ -69,6 +69,7 @@ class Snapshot:
     half_rewound: bool = False  # a rewind began and did not end (N5)
     standing: Standing = Standing.IN_LINE  # of this node's own last promotion (N2)
     order: SwitchoverOrder | None = None
+    accepted_loss: int = 0  # the epoch that a person gave up, with what may be lost by it
     nofailover: bool = False
     priority: int = 0
     reaches_ec2: bool = False

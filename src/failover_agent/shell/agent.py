@@ -12,8 +12,8 @@ from collections.abc import Callable
 from failover_agent.core.model import NodeReport, Server, ServerState, Unknown
 from failover_agent.core.problems import problems
 from failover_agent.core.promotion import Standing
-from failover_agent.errors import AgentError
-from failover_agent.shell import archive
+from failover_agent.errors import AgentError, PeerRefused
+from failover_agent.shell import archive, forced
 from failover_agent.shell.body import Body, Ports, Settings, make_body
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.loop import Loop
@@ -195,6 +195,21 @@ class Agent:
         """
         try:
             return self._switch_over(to) if self.keeper.mine() else self._pass_on(to)
+        except AgentError as error:
+            return {"ok": False, "why": str(error.args[0]), "hint": error.hint}
+
+    def request_failover(self, to: str, accept_loss: bool) -> dict[str, object]:
+        """Let `to` take a free lease although something may be lost; returns when it serves, or why not."""
+        try:
+            if to == self.body.me:
+                return forced.failover(self.body, self.loop.seen, accept_loss)
+            answer = self.body.ports.peers.order_failover(to, accept_loss)
+            if isinstance(answer, Unknown):
+                raise PeerRefused(
+                    f"{to} did not answer the order ({answer.why})",
+                    hint="It may still carry it out: look at `failoverctl status` before ordering again.",
+                )
+            return dict(answer)
         except AgentError as error:
             return {"ok": False, "why": str(error.args[0]), "hint": error.hint}
 

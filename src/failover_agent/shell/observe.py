@@ -70,6 +70,7 @@ class Observer:
             half_rewound=ports.state_notes.load(HALF_REWOUND) is not None,
             standing=self._standing(server, lease),
             order=body.orders.open(),
+            accepted_loss=body.orders.accepted_loss,
             nofailover=settings.nofailover or body.jobs.stands_back(),
             priority=settings.priority,
             reaches_ec2=self.reaches_ec2,

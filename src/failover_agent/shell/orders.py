@@ -33,6 +33,7 @@ class Orders:
         self._lock = threading.Lock()
         self._ticket: Ticket | None = None
         self._number = 0
+        self.accepted_loss = 0  # the epoch a person gave up, while the order is carried out
 
     def place(self, to: str) -> Ticket:
         """Raises PeerRefused when one is under way."""

@@ -51,6 +51,9 @@ class FakeAgent:
     def grant_rejoin(self, name: str) -> bool:
         return name == "db2"
 
+    def request_failover(self, to: str, accept_loss: bool) -> dict[str, object]:
+        return {"ok": True, "target": to, "done": accept_loss}
+
     def request_switchover(self, to: str) -> dict[str, object]:
         return {"ok": to == "db2", "why": "no", "hint": "try db2", "target": to}
 
@@ -186,3 +189,15 @@ def test_people_ask_through_the_socket_of_their_node(doorway: Doorway) -> None:
     with pytest.raises(Refused) as refused:
         control.switchover("db9")
     assert "db9" in refused.value.args[0]
+
+
+def test_an_order_to_take_over_with_a_loss_travels_with_its_word(doorway: Doorway) -> None:
+    control = Control(doorway.place / "control.sock")
+
+    assert control.failover("db2", accept_loss=True)["done"] is True
+    assert control.failover("db2", accept_loss=False)["done"] is False
+    passed_on = doorway.peers().order_failover("db1", accept_loss=True)
+    assert not isinstance(passed_on, Unknown)
+    assert (passed_on["target"], passed_on["done"]) == ("db1", True)
+    with pytest.raises(Refused, match="no member"):
+        control.failover("db9", accept_loss=True)

@@ -86,6 +86,7 @@ REST: tuple[dict[str, object], ...] = (
     {"bootstrap_token": True},
     {"bootstrap_token": True, "me": DB1, "others": (DB2,), "heard": (report(DB2, ABSENT),)},
     {"order": SwitchoverOrder(1, "")},
+    {"accepted_loss": ITEM.epoch},
     {"server_before": PRIMARY},
     {"server_before": PRIMARY, "health": Health(no_session_s=10, no_commit_s=10)},
     {"health": Health(hung=True, fsync_where="data", fsync_waits_s=10)},

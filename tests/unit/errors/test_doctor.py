@@ -172,6 +172,9 @@ class StandIn:
     def grant_rejoin(self, name: str) -> bool:
         return bool(name)
 
+    def request_failover(self, to: str, accept_loss: bool) -> dict[str, object]:
+        return {"ok": True, "target": to, "done": accept_loss}
+
     def request_switchover(self, to: str) -> dict[str, object]:
         return {"to": to}
 
