@@ -125,6 +125,14 @@ class LeaseMissing(LeaseMoved):
     """The table has no lease item for a cluster that has data (L6)."""
 
 
+class LeaseTooNew(LeaseMoved):
+    """A newer agent wrote the lease; this one would read it wrongly, and leaves it alone."""
+
+
+class LeaseUnreadable(LeaseMoved):
+    """The lease item is damaged: never taken for a lease, nor for none."""
+
+
 class ClusterNameTaken(LeaseMoved):
     """The lease is held by a machine that is not in our inventory: two clusters of one name."""
 

@@ -26,6 +26,7 @@ from failover_agent.adapters.lease_item import (
     to_attributes,
 )
 from failover_agent.core.model import (
+    LEASE_SCHEMA_VERSION,
     Absent,
     Landed,
     LeaseItem,
@@ -35,6 +36,7 @@ from failover_agent.core.model import (
     Version,
     WriteOutcome,
 )
+from failover_agent.errors import LeaseMoved, LeaseTooNew, LeaseUnreadable
 
 T = TypeVar("T")
 
@@ -118,9 +120,21 @@ class DynamoLeaseStore:
         try:
             return from_attributes(found)
         except OfNewerSchema as error:
-            return TooNew(f"table {self._table}, cluster {self._cluster}: {error}")
+            return TooNew(f"{self._where}: {error}", cause=self._unreadable(LeaseTooNew, error, _UPGRADE))
         except NotReadable as error:
-            return Unknown(f"table {self._table}, cluster {self._cluster}: {error}")
+            return Unknown(f"{self._where}: {error}", cause=self._unreadable(LeaseUnreadable, error, _REPAIR))
+
+    @property
+    def _where(self) -> str:
+        return f"table {self._table}, cluster {self._cluster}"
+
+    def _unreadable(self, kind: type[LeaseMoved], error: NotReadable, hint: str) -> LeaseMoved:
+        return kind.about(
+            f"lease item of cluster {self._cluster} in table {self._table}",
+            value=str(error),
+            expected=f"one of schema version {LEASE_SCHEMA_VERSION}",
+            hint=hint,
+        )
 
     def _ask(self, action: str, call: Callable[[], T]) -> T | Unknown:
         about, right = f"table {self._table}", f"dynamodb:{action}"
@@ -132,6 +146,10 @@ class DynamoLeaseStore:
             return aws.unknown(error, about=about, action=right)
         except (BotoCoreError, GaveUp, OSError) as error:
             return aws.unknown(error, about=about, action=right)
+
+
+_UPGRADE = "Upgrade the agent of this node: run playbooks/site.yml with the version that the others have."
+_REPAIR = "Somebody changed it by hand: see 'The lease is missing' in docs/operations.md, 3."
 
 
 class _ConditionFailed(Exception):

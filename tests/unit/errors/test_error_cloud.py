@@ -23,11 +23,14 @@ from tests.unit.ec2_lab.test_door_rights import Node, deny
 from failover_agent.adapters import aws
 from failover_agent.adapters.dynamodb import DynamoLeaseStore
 from failover_agent.adapters.inspect_cloud import Ec2Inspector, prove_may_write
+from failover_agent.adapters.lease_item import to_attributes
 from failover_agent.adapters.routes import Ec2RouteTables
 from failover_agent.core import verdicts
 from failover_agent.core.model import Absent, Holder, LeaseItem, Unknown, Version
 from failover_agent.errors import (
     AgentError,
+    LeaseTooNew,
+    LeaseUnreadable,
     RightMissing,
     RouteTableMissing,
     SourceDestCheckOn,
@@ -298,6 +301,25 @@ def test_a_table_of_another_program(region: Region) -> None:
     written = region.store().write(ITEM, only_if=Absent())
     assert isinstance(written, Unknown)
     assert type(written.cause) is StoreSchemaWrong
+
+
+@pytest.mark.parametrize(
+    ("changed", "cls"),
+    [({"schema_version": {"N": "99"}}, LeaseTooNew), ({"epoch": {"S": "seven"}}, LeaseUnreadable)],
+)
+def test_a_lease_that_cannot_be_judged_is_neither_a_lease_nor_none(
+    region: Region, changed: dict[str, Any], cls: type[AgentError]
+) -> None:
+    region.store().write(ITEM, only_if=Absent())
+    assert region.store().read() == ITEM
+    region.dynamodb.put_item(TableName=TABLE, Item={**to_attributes(ITEM), **changed})
+
+    error = only(region.look(), cls)
+
+    assert CLUSTER in error.object
+    written = region.store().write(ITEM, only_if=Absent())
+    assert isinstance(written, Unknown)
+    assert type(written.cause) is cls
 
 
 def test_a_store_out_of_reach() -> None:
