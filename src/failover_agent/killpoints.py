@@ -28,6 +28,10 @@ POINTS = {
     "claimed-before-init": "the first lease is ours, there is no data",
     "initialised-before-note": "the data is whole, nobody noted that it may start as primary",
     "recovered-before-publish": "the first primary runs, the lease names no system",
+    # seal
+    "noted-before-cut": "the seal is noted, nothing is cut",
+    "cut-before-answer": "nothing comes in any more, nobody was told",
+    "uncut-before-note": "the seal is over and cut no more, its note still stands",
     # clone
     "granted-before-copy": "the holder granted the slot; the old data directory is untouched",
     "copied-before-place": "the copy is whole, beside the data directory",

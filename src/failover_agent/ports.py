@@ -23,6 +23,8 @@ from failover_agent.core.model import (
     WriteOutcome,
 )
 from failover_agent.core.promotion import Beginning
+from failover_agent.core.quorum import SyncSeen, Waits
+from failover_agent.core.seals import Position, Seal, Sealed
 
 Progress = Callable[[str], None]
 
@@ -173,6 +175,31 @@ class Postgres(Protocol):
         Raises PostgresFailed when it cannot be done (then `clone` is the way).
         """
 
+    def sync(self) -> SyncSeen | Unknown:
+        """Whom the primary waits for, by a connection made for this look, and what standbys have flushed."""
+
+    def set_sync(self, wait: Waits) -> int:
+        """Make the running primary wait for `wait` at every commit (S3, S7).
+
+        When it returns, no commit is acknowledged any more by an earlier list; what it returns is an LSN
+        from after that moment, the barrier. Raises PostgresFailed, and then either list may hold.
+        """
+
+    def cut_from(self, name: str) -> Position:
+        """Take nothing more from `name`, for good, and say what this standby has (F2). May be repeated.
+
+        Raises PostgresFailed, and then the position is not final: it must not be answered.
+        """
+
+    def keep_cut(self, name: str) -> None:
+        """The kernel's part of `cut_from`: before a start, after a restart, while sealed (F3).
+
+        From here on `start_standby` and `follow` refuse `name`. Raises PostgresFailed.
+        """
+
+    def end_cut(self) -> None:
+        """Let packets pass again; follows nobody by itself. Raises PostgresFailed."""
+
     def on_death(self, died: Callable[[], None]) -> None:
         """Call `died` from a thread of the adapter as soon as a running postmaster is gone."""
 
@@ -200,6 +227,12 @@ class Peers(Protocol):
 
     def ask_rejoin(self, name: str) -> bool | Unknown:
         """Ask the lease holder `name` for the one slot for destructive steps, or to keep it (N5)."""
+
+    def ask_vote(self, name: str, seal: Seal) -> str | Unknown:
+        """Ask a member why it would not seal; empty: it would. Without effect (F1)."""
+
+    def ask_seal(self, name: str, seal: Seal) -> Sealed | Unknown:
+        """Have a member seal. Unknown: refused or no answer; it may be sealed all the same."""
 
     def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
         """Pass a person's order on to the lease holder `name`; its answer, see `Agent.request_switchover`."""

@@ -21,6 +21,7 @@ from failover_agent.core import lsn
 from failover_agent.core.archive import Line, why_not_archive, why_not_restore
 from failover_agent.core.model import Holder, LeaseItem, NodeReport, Server, ServerState
 from failover_agent.core.snapshot import Mine
+from tests.support.seals import SealsNothing
 
 from .namespaces import node_with_neighbours
 from .postgres_nodes import USER, Node, certificates, make_node, newest_bin_dir
@@ -35,7 +36,7 @@ SOURCES = Path(__file__).parents[2] / "src"
 HELD = Mine(LeaseItem("c", "s", Holder("db1", "i", "n"), 3, "t", 6, 1, 0), valid_until=0, was_primary=True)
 
 
-class Agent:
+class Agent(SealsNothing):
     """Decides as the agent does, over a lease and a line of timelines that the test gives and takes."""
 
     def __init__(self) -> None:

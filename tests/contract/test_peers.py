@@ -19,6 +19,7 @@ from failover_agent.core.model import Fork, Heard, Member, NodeReport, Server, S
 from failover_agent.ports import Clock, Peers
 from tests.support.certificates import Authority
 from tests.support.machine import HandClock, NodePeers
+from tests.support.seals import SealsNothing
 
 ME = "db1"
 ADDRESSES = {"db1": "127.0.0.1", "db2": "127.0.0.2", "db3": "127.0.0.3"}
@@ -38,7 +39,7 @@ STREAMING = Server(
 
 
 @dataclass
-class StubAgent:
+class StubAgent(SealsNothing):
     """The agent of one member: says what it is told to, keeps what it was asked."""
 
     now: NodeReport

@@ -25,9 +25,12 @@ from failover_agent.core.model import (
     WriteOutcome,
 )
 from failover_agent.core.promotion import Beginning
+from failover_agent.core.quorum import NOBODY
 from failover_agent.core.rejoin import Way, choose_way
-from failover_agent.errors import GateFailed, LeaseMovedOn, PostgresFailed, RewindNotBegun
+from failover_agent.core.seals import Position, Seal, Sealed
+from failover_agent.errors import AgentError, GateFailed, LeaseMovedOn, PostgresFailed, RewindNotBegun
 from failover_agent.ports import Progress
+from tests.support.waiting import Waiting
 
 if TYPE_CHECKING:
     from tests.support.world import World
@@ -220,7 +223,7 @@ class Disk:
 
 
 @dataclass(slots=True)
-class MemoryPostgres:
+class MemoryPostgres(Waiting):
     """Streams when its upstream is a primary whose history fits, as PostgreSQL does."""
 
     name: str
@@ -238,6 +241,13 @@ class MemoryPostgres:
     replays_for_s: float = 0.0  # of its own WAL, at each start in recovery
     _replayed_at: float = 0.0
     when_promoted: Callable[[], object] = lambda: None  # what happens to the world at that instant
+
+    def flushed(self) -> dict[str, int]:
+        others = [n.postgres for n in self.world.nodes.values() if n.postgres.upstream == self.name]
+        return {p.name: p.disk.end for p in others if p.streaming}
+
+    def position(self) -> Position:
+        return Position(self.disk.timeline, self.disk.end)
 
     def observe(self) -> Server | Unknown:
         if not self.disk.system:
@@ -295,6 +305,7 @@ class MemoryPostgres:
         d = self.disk
         d.history = (*d.history, Fork(d.timeline, d.end))
         d.timeline = max(d.timeline, above) + 1
+        self.waits = NOBODY
         d.began = f"end of recovery on {self.name} at {self.world.clock.now()}"
         self.state, self.upstream, self.streaming = ServerState.PRIMARY, "", False
         self.when_promoted()
@@ -375,7 +386,7 @@ class MemoryPostgres:
         if self.state is not ServerState.STANDBY:
             self.streaming = False
             return
-        source = self.world.source_of(self)
+        source = self.world.source_of(self) if self.upstream != self.cut else None
         mine = self.observe()
         theirs = source.observe() if source else None
         fits = (
@@ -456,6 +467,19 @@ class NodePeers:
         return (
             self.world.nodes[name].agent.grant_rejoin(self.name) if self._hears(name) else Unknown("silence")
         )
+
+    def ask_vote(self, name: str, seal: Seal) -> str | Unknown:
+        if not self.world.can_talk(self.name, name):
+            return Unknown("no answer")
+        return self.world.nodes[name].agent.vote(seal)
+
+    def ask_seal(self, name: str, seal: Seal) -> Sealed | Unknown:
+        if not self.world.can_talk(self.name, name):
+            return Unknown("no answer")
+        try:
+            return self.world.nodes[name].agent.seal(seal)
+        except AgentError as error:
+            return Unknown(str(error.args[0]))
 
     def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
         return (

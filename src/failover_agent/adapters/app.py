@@ -2,7 +2,7 @@
 
 GET  /archive?file= /restore?file=&segment_bytes= of PostgreSQL's user on this node
 GET  /status /cluster /primary /replica /health /metrics
-POST /wake /rejoin {"name"} /switchover {"to"}
+POST /wake /rejoin {"name"} /switchover {"to"} /vote {seal} /seal {seal}
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
-from failover_agent.adapters import metrics, report_json
+from failover_agent.adapters import metrics, report_json, seal_json
 from failover_agent.core.model import NodeReport, Server, ServerState
+from failover_agent.core.seals import Seal, Sealed
+from failover_agent.errors import AgentError
 
 MOST_BODY_BYTES = 64 * 1024
 _FOR_POSTGRES = ("/archive", "/restore")
@@ -41,6 +43,10 @@ class AgentDoor(Protocol):
     def wake(self) -> None: ...
 
     def grant_rejoin(self, name: str) -> bool: ...
+
+    def vote(self, asked: Seal) -> str: ...
+
+    def seal(self, asked: Seal) -> Sealed: ...
 
     def request_switchover(self, to: str) -> dict[str, object]: ...
 
@@ -80,6 +86,8 @@ class App:
             ("POST", "/rejoin"): self._rejoin,
             ("POST", "/switchover"): self._switchover,
             ("POST", "/failover"): self._failover,
+            ("POST", "/vote"): lambda e: (200, {"why_not": agent.vote(_asked_seal(e))}),
+            ("POST", "/seal"): self._seal,
         }
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> list[bytes]:
@@ -150,6 +158,12 @@ class App:
             raise Answer(400, {"why": f"segment_bytes {size!r} is no size of a WAL segment"})
         return 200, self._agent.may_restore(_asked(environ, "file"), int(size))
 
+    def _seal(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        try:
+            return 200, {"sealed": seal_json.encode(self._agent.seal(_asked_seal(environ)))}
+        except AgentError as error:
+            return 409, {"why": str(error.args[0]), "hint": error.hint}
+
     def _switchover(self, environ: Mapping[str, Any]) -> tuple[int, object]:
         to = _text(_body(environ), "to")
         if to and to not in self._members:
@@ -186,6 +200,13 @@ def _body(environ: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(plain, dict):
         raise Answer(400, {"why": "the body is no object"})
     return plain
+
+
+def _asked_seal(environ: Mapping[str, Any]) -> Seal:
+    try:
+        return seal_json.decode_seal(_body(environ))
+    except seal_json.NotASeal as error:
+        raise Answer(400, {"why": f"no seal: {error}"}) from error
 
 
 def _text(body: Mapping[str, Any], key: str) -> str:

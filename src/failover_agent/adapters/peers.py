@@ -12,12 +12,14 @@ from pathlib import Path
 
 import httpx
 
-from failover_agent.adapters import report_json
+from failover_agent.adapters import report_json, seal_json
 from failover_agent.adapters.bounded import Bounded, GaveUp
 from failover_agent.core.model import Heard, Member, NodeReport, Unknown
+from failover_agent.core.seals import Seal, Sealed
 from failover_agent.ports import Clock
 
 SWITCHOVER_TIMEOUT_S = 100.0
+SEAL_TIMEOUT_S = 5.0  # the other ends a receiver and looks at its WAL before it answers
 # An answer is current for one poll, the answer's own time, and one more try.
 _TRIES = 2
 
@@ -98,6 +100,23 @@ class HttpPeers:
     def ask_rejoin(self, name: str) -> bool | Unknown:
         answer = self._post(name, "/rejoin", {"name": self._me}, self._timeout_s)
         return answer if isinstance(answer, Unknown) else answer.get("granted") is True
+
+    def ask_vote(self, name: str, seal: Seal) -> str | Unknown:
+        answer = self._post(name, "/vote", seal_json.encode(seal), self._timeout_s)
+        if isinstance(answer, Unknown):
+            return answer
+        why = answer.get("why_not")
+        return why if isinstance(why, str) else Unknown(str(answer.get("why", answer)))
+
+    def ask_seal(self, name: str, seal: Seal) -> Sealed | Unknown:
+        answer = self._post(name, "/seal", seal_json.encode(seal), SEAL_TIMEOUT_S)
+        if isinstance(answer, Unknown):
+            return answer
+        try:
+            sealed = seal_json.decode(answer.get("sealed"))
+        except seal_json.NotASeal as error:
+            return Unknown(str(answer.get("why", error)))
+        return sealed if sealed.name == name else Unknown(f"its address answers as {sealed.name}")
 
     def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
         return self._post(name, "/switchover", {"to": to}, SWITCHOVER_TIMEOUT_S, again=False)

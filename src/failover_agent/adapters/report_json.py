@@ -38,8 +38,10 @@ def _parts(plain: Mapping[str, Any]) -> dict[str, Any]:
     health = plain.get("health") or {}  # an older agent does not tell it
     renewals = _known(Renewals, health.get("renewals") or {})
     renewals["buckets"] = tuple(int(n) for n in renewals.get("buckets", ()))
+    epoch, version = plain.get("sealed", (0, 0))
     return {
         "server": _server(plain["server"]),
+        "sealed": (int(epoch), int(version)),
         "health": Health(
             **{
                 **_known(Health, health),

@@ -46,6 +46,8 @@ def claim(
         lsn=server.received_lsn,
         agent=agent,
         sync=SyncSet(version=old.sync.version + 1),
+        # Where seals count, only the claimant may come back until others vouch for its commits (S2).
+        may_claim=(holder.name,) if old.may_claim else (),
         offered_to="",
     )
 

@@ -163,6 +163,8 @@ class NodeReport:
     version: str = ""
     serving: bool = False  # primary, and its gate is open to clients
     interface_id: str = ""  # where a route must point to reach it
+    incarnation: str = ""  # of its data directory; another one after every replacement (S5)
+    sealed: tuple[int, int] = (0, 0)  # epoch and version it is sealed for; zeros: not
     reads_open: bool = False  # a standby whose gate is open to readers (G6)
     rejoins: bool = False  # it does what cannot be undone, under a holder's grant (N5)
     health: Health = WELL

@@ -96,6 +96,15 @@ def laxer(sync: SyncSet, now: Waits, wanted: Waits) -> SyncSet:
     return SyncSet(tuple(sorted(members)), k, sync.version + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class SyncSeen:
+    """What a look at the primary showed, by a connection made for it."""
+
+    shown: Waits
+    written: Waits  # in the agent's own file
+    flushed: Mapping[str, int]  # of each standby that streams
+
+
 # The plan
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from failover_agent.core.lsn import show
-from failover_agent.core.model import LeaseItem, LeaseSeen
+from failover_agent.core.model import LeaseItem, LeaseSeen, NodeReport
 from failover_agent.core.quorum import seals_needed
 
 
@@ -31,6 +31,14 @@ class Seal:
     against: str  # the holder that is cut off
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """How far a sealed member's WAL goes; a later timeline is further whatever its LSN."""
+
+    timeline: int
+    lsn: int  # the greater of received and replayed
+
+
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """A member's answer once nothing can reach it from the old primary any more."""
@@ -38,7 +46,11 @@ class Sealed:
     name: str
     seal: Seal
     timeline: int
-    lsn: int  # the greater of received and replayed
+    lsn: int
+
+    @property
+    def position(self) -> Position:
+        return Position(self.timeline, self.lsn)
 
 
 def ends(seal: Seal, item: LeaseItem) -> bool:
@@ -73,6 +85,11 @@ def why_not_seal(
     return ""
 
 
+def sealed_members(reports: Iterable[NodeReport], epoch: int, version: int) -> tuple[str, ...]:
+    """Who says it is sealed for this very version: the holder then writes another one (F4)."""
+    return tuple(sorted(r.name for r in reports if r.sealed == (epoch, version)))
+
+
 def counted(item: LeaseItem, answers: Iterable[Sealed]) -> dict[str, Sealed]:
     """Of `answers`, those a claim of `item` may count: of S, this version, the incarnation in S."""
     known = dict(zip(item.sync.members, item.sync.incarnations, strict=False))
@@ -103,9 +120,8 @@ def why_not_claim(item: LeaseItem, me: str, answers: Iterable[Sealed]) -> str:
         return _too_few(item, seals)
     if me not in seals:
         return "it is not sealed itself"
-    best = max(seals.values(), key=lambda a: (a.timeline, a.lsn))
-    mine = seals[me]
-    if (mine.timeline, mine.lsn) < (best.timeline, best.lsn):
+    best, mine = max(seals.values(), key=lambda a: a.position), seals[me]
+    if mine.position < best.position:
         return f"{best.name} has received {show(best.lsn)}, it has {show(mine.lsn)}"
     return ""
 

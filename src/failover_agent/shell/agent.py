@@ -12,6 +12,7 @@ from collections.abc import Callable
 from failover_agent.core.model import NodeReport, Server, ServerState, Unknown
 from failover_agent.core.problems import problems
 from failover_agent.core.promotion import Standing
+from failover_agent.core.seals import Seal, Sealed
 from failover_agent.errors import AgentError, PeerRefused
 from failover_agent.shell import archive, forced
 from failover_agent.shell.body import Body, Ports, Settings, make_body
@@ -60,6 +61,7 @@ class Agent:
         self._settle()
         self.keeper.adopt()
         self.body.readers.adopt()
+        self.body.sealer.begin()
         self.body.ports.gate.watch(self.keeper.disturbed)
         self.body.ports.postgres.on_death(self.wake)
         self.body.ports.probes.start()
@@ -159,6 +161,8 @@ class Agent:
             serving=is_primary and self.keeper.holds(self.keeper.serving_epoch()),
             interface_id=settings.interface_id,
             rejoins=bool(self.body.jobs.slot_from),
+            incarnation=self.body.incarnation.told(),
+            sealed=self.body.sealer.sealed_version(),
             reads_open=self.keeper.gate.reads_open(self.body.ports.clock.now()),
             health=self.body.vigil.health,
         )
@@ -177,6 +181,14 @@ class Agent:
         found = problems(seen, self.body.settings.cluster) if seen is not None else ()
         told = {(type(e).__name__, e.object, e.value): e for e in (*found, *self.body.journal.troubles())}
         return tuple(told.values())
+
+    def vote(self, asked: Seal) -> str:
+        """Why this node would not seal; empty when it would (F1)."""
+        return self.body.sealer.vote(asked)
+
+    def seal(self, asked: Seal) -> Sealed:
+        """Take nothing more from the old primary, and say how far this node's WAL goes. Raises AgentError."""
+        return self.body.sealer.seal(asked)
 
     def grant_rejoin(self, name: str) -> bool:
         """Whether node `name` may do, or go on with, what cannot be undone: one at a time (N5)."""

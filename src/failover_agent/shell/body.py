@@ -30,6 +30,7 @@ from failover_agent.shell.liveness import Unprobed, Vigil
 from failover_agent.shell.orders import Orders
 from failover_agent.shell.promotions import Promotions
 from failover_agent.shell.readers import Readers
+from failover_agent.shell.sealer import Incarnation, Sealer
 from failover_agent.shell.threads import Workers
 
 HALF_REWOUND = "rewinding"  # key of the note that stands in state_dir while a rewind is under way
@@ -82,6 +83,8 @@ class Body:
     routes_waker: threading.Event
     readers: Readers
     promotions: Promotions
+    incarnation: Incarnation
+    sealer: Sealer
     vigil: Vigil
     orders: Orders = field(default_factory=Orders)
 
@@ -147,7 +150,29 @@ def make_body(
         settings.me.name, ports.store, ports.state_notes, ports.postgres, ports.clock, journal
     )
     routes_waker = threading.Event()
+    incarnation = Incarnation(ports.state_notes, fresh_token)
+    sealer = Sealer(
+        settings.me.name,
+        ports.postgres,
+        ports.state_notes,
+        incarnation,
+        ports.clock,
+        settings.timings,
+        journal,
+    )
     vigil = Vigil(ports.probes, settings.limits, keeper, ports.clock, journal)
     return Body(
-        ports, settings, workers, journal, keeper, jobs, waker, routes_waker, readers, promotions, vigil
+        ports,
+        settings,
+        workers,
+        journal,
+        keeper,
+        jobs,
+        waker,
+        routes_waker,
+        readers,
+        promotions,
+        incarnation,
+        sealer,
+        vigil,
     )

@@ -42,7 +42,7 @@ class Executor:
             s.LeaveHungStorage: lambda _: leave_hung_storage(body),
             s.LeaveFullDisk: lambda _: leave_full_disk(body),
             s.StartStandby: self._start_standby,
-            s.Follow: lambda a: body.ports.postgres.follow(a.upstream),
+            s.Follow: self._follow,
             s.Rewind: self._rewind,
             s.Clone: self._clone,
         }
@@ -136,6 +136,11 @@ class Executor:
         body.routes_waker.set()  # the API may take its time, or fail: who finds us is served
         body.wake()
 
+    def _follow(self, action: s.Follow) -> None:
+        """Not whom this node is sealed against: the seal's end comes with a read of the lease (F4)."""
+        if action.upstream != self._body.sealer.against():
+            self._body.ports.postgres.follow(action.upstream)
+
     # Long jobs
 
     def _init(self, _: s.Init) -> None:
@@ -143,6 +148,7 @@ class Executor:
 
         def init(progress: Progress) -> None:
             at("claimed-before-init")
+            body.incarnation.end()
             body.ports.postgres.init(progress)
             at("initialised-before-note")
             body.keeper.was_primary()  # fresh data: it starts as primary without a promotion
@@ -155,7 +161,8 @@ class Executor:
         def start(_: Progress) -> None:
             try:
                 body.promotions.forget_what_never_came(body.ports.postgres.observe())
-                body.ports.postgres.start_standby(action.upstream)
+                sealed = action.upstream == body.sealer.against()
+                body.ports.postgres.start_standby("" if sealed else action.upstream)  # F3
                 if action.upstream:  # else it is to be promoted, and only that shall end the count
                     body.jobs.failed_starts = 0
             except AgentError:
@@ -172,6 +179,7 @@ class Executor:
             at("granted-before-stop")
             postgres.stop(FENCE_STOP_S)
             body.ports.state_notes.save(HALF_REWOUND, {"upstream": action.upstream})
+            body.incarnation.end()
             at("noted-before-rewind")
             self._rewind_or_note(action.upstream, progress)
             at("rewound-before-notes")
@@ -204,6 +212,7 @@ class Executor:
                 self._get_slot(action.upstream)
                 postgres.stop(FENCE_STOP_S)
             at("granted-before-copy")
+            body.incarnation.end()
             postgres.clone(action.upstream, progress)
             at("cloned-before-notes")
             body.promotions.forget()

@@ -19,7 +19,7 @@ from failover_agent.ports import Clock, Gate, LeaseStore, Notebook
 from failover_agent.shell import lease_adopt, lease_release
 from failover_agent.shell.gatekeeper import Gatekeeper
 from failover_agent.shell.journal import Journal
-from failover_agent.shell.lease_desk import LeaseDesk
+from failover_agent.shell.lease_desk import LeaseDesk, SyncPromise
 from failover_agent.shell.lease_memory import Identity, LeaseMemory, Pending
 
 
@@ -131,6 +131,26 @@ class Keeper:
             if desk.pending is None:
                 desk.prepare_renewal(now)
             desk.send()
+
+    def unsettled(self) -> bool:
+        """Whether a write was sent whose fate is not known; nothing about (S, k) moves meanwhile (S4)."""
+        return self._desk.pending is not None
+
+    def write_sync(self, epoch: int, promise: SyncPromise) -> bool:
+        """Write the next version of (S, k), under epoch and token (F5); True when it is seen to have landed.
+
+        False otherwise: refused and the lease lost, or unsettled, which the rounds go on to settle.
+        """
+        desk = self._desk
+        with desk.writing:
+            mine = self.mine()
+            if mine is None or mine.epoch != epoch or desk.pending is not None:
+                return False
+            if promise.sync.version != mine.item.sync.version + 1:
+                return False  # made for a version that is no longer there
+            desk.prepare_renewal(self._clock.now(), promise)
+            desk.send()
+            return desk.mine is not None and desk.mine.item.sync == promise.sync
 
     # Claim, release, and what one life leaves to the next
 

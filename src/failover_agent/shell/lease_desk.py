@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from failover_agent.core import lease_writes as writes
 from failover_agent.core import near_miss
@@ -22,6 +22,7 @@ from failover_agent.core.model import (
     Refused,
     Server,
     ServerState,
+    SyncSet,
     Timings,
     Unknown,
     Version,
@@ -36,6 +37,14 @@ from failover_agent.shell.journal import Journal
 from failover_agent.shell.lease_memory import Identity, LeaseMemory, Pending
 
 RETRY_S = 0.05  # between two sendings of a write whose answer did not come
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPromise:
+    """What the lease says about acknowledged commits: the sync set, and who may claim by it (S1, P2)."""
+
+    sync: SyncSet
+    may_claim: tuple[str, ...]
 
 
 class LeaseDesk:
@@ -92,10 +101,12 @@ class LeaseDesk:
             old, self.id.holder, self.fresh_token(), self.timings.ttl_s, server, self.id.agent
         )
 
-    def prepare_renewal(self, now: float) -> None:
+    def prepare_renewal(self, now: float, promise: SyncPromise | None = None) -> None:
         assert self.mine is not None
         old = self.mine.item
         item = self.renewal_of(old, self.facts)
+        if promise is not None:
+            item = item.but(sync=promise.sync, may_claim=promise.may_claim)
         pending = Pending(item, Version(old.epoch, old.token), now)
         self.shorten(self.ends(pending))
         self.pending = pending

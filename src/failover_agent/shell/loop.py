@@ -36,6 +36,7 @@ class Loop:
         decision = decide(seen)
         self.rule, self.seen = decision.rule, seen
         self._body.journal.decision(decision, self._observer.last_epoch)
+        self._body.sealer.round(seen)
         self._body.readers.round(seen)
         for action in decision.actions:
             try:

@@ -19,8 +19,12 @@ from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.control_client import Control, Refused
 from failover_agent.adapters.peers import HttpPeers, client_context
 from failover_agent.adapters.report_json import NotAReport, decode, encode
+from failover_agent.adapters.seal_json import NotASeal, decode_seal
+from failover_agent.adapters.seal_json import encode as encode_seal
 from failover_agent.adapters.server import Doors
 from failover_agent.core.model import Fork, Heard, Member, NodeReport, Server, ServerState, Unknown
+from failover_agent.core.seals import Seal, Sealed
+from failover_agent.errors import PeerRefused
 
 REPORT = NodeReport(
     name="db1",
@@ -32,6 +36,9 @@ REPORT = NodeReport(
     epoch=3,
     holds_lease=False,
 )
+
+
+SEAL = Seal("primacy", 3, 7, "of db1", against="db2")
 
 
 class FakeAgent:
@@ -56,6 +63,14 @@ class FakeAgent:
 
     def request_switchover(self, to: str) -> dict[str, object]:
         return {"ok": to == "db2", "why": "no", "hint": "try db2", "target": to}
+
+    def vote(self, asked: Seal) -> str:
+        return "" if asked == SEAL else "another seal"
+
+    def seal(self, asked: Seal) -> Sealed:
+        if asked != SEAL:
+            raise PeerRefused("db1 does not seal: another seal", hint="It is a test.")
+        return Sealed(self.now.name, asked, 2, 77)
 
     def may_archive(self, name: str) -> dict[str, object]:
         return {"may": name == "fine", "why": ""}
@@ -135,6 +150,39 @@ def test_what_was_heard_is_kept_fresh_in_the_background(doorway: Doorway) -> Non
     while not isinstance(peers.reports()["db1"], Heard):
         threading.Event().wait(0.01)
     peers.stop()
+
+
+def test_votes_and_seals_travel_whole(doorway: Doorway) -> None:
+    peers, other = doorway.peers(), dataclasses.replace(SEAL, version=8)
+
+    assert peers.ask_vote("db1", SEAL) == ""
+    assert peers.ask_vote("db1", other) == "another seal"
+    assert peers.ask_seal("db1", SEAL) == Sealed("db1", SEAL, 2, 77)
+    assert peers.ask_seal("db1", other) == Unknown("db1 does not seal: another seal")
+
+
+def test_a_vote_or_seal_of_an_address_that_answers_in_another_name_is_never_counted(doorway: Doorway) -> None:
+    assert isinstance(doorway.peers().ask_seal("db3", SEAL), Unknown)
+
+
+def test_silence_is_neither_a_vote_nor_a_seal(doorway: Doorway) -> None:
+    peers = doorway.peers()
+
+    assert isinstance(peers.ask_vote("db9", SEAL), Unknown)
+    assert isinstance(peers.ask_seal("db9", SEAL), Unknown)
+
+
+@pytest.mark.parametrize("field", ["cluster", "epoch", "version", "incarnation", "against"])
+def test_what_is_no_whole_seal_is_refused(field: str) -> None:
+    plain = encode_seal(SEAL)
+    for wrong in (
+        {**plain, field: None},
+        {**plain, field: True},
+        {k: v for k, v in plain.items() if k != field},
+    ):
+        with pytest.raises(NotASeal):
+            decode_seal(wrong)
+    assert decode_seal(plain) == SEAL
 
 
 def test_wakes_rejoins_and_orders_arrive(doorway: Doorway) -> None:

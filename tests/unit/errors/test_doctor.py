@@ -13,6 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from tests.support.certificates import Authority
+from tests.support.seals import SealsNothing
 from tests.unit.test_config import but
 
 from failover_agent.adapters import inspect_host
@@ -155,7 +156,7 @@ def test_a_certificate_is_taken_whole(authority: Authority, tmp_path: Path) -> N
         assert refused.value.object
 
 
-class StandIn:
+class StandIn(SealsNothing):
     """An agent that says who it is, and no more."""
 
     def __init__(self, name: str) -> None:

@@ -8,10 +8,14 @@ from failover_agent.adapters.postgres import make, on_disk, process, rewind
 from failover_agent.adapters.postgres.control import KILL_TIMEOUT_S, Control
 from failover_agent.adapters.postgres.observe import Observer
 from failover_agent.adapters.postgres.plan import PostgresPlan
+from failover_agent.adapters.postgres.sealing import Sealing
 from failover_agent.adapters.postgres.sql import LocalSql
+from failover_agent.adapters.postgres.synchronous import Synchronous
 from failover_agent.adapters.systemd import Unit
 from failover_agent.core.model import Server, Unknown
 from failover_agent.core.promotion import Beginning
+from failover_agent.core.quorum import SyncSeen, Waits
+from failover_agent.core.seals import Position
 from failover_agent.ports import Clock, Progress
 
 __all__ = ["LocalPostgres", "PostgresPlan"]
@@ -26,6 +30,8 @@ class LocalPostgres:
         sql = LocalSql(plan)
         self._control = Control(plan, unit, sql)
         self._observer = Observer(plan, unit, sql, clock)
+        self._synchronous = Synchronous(plan, sql)
+        self._sealing = Sealing(plan, unit, sql)
 
     def settle(self) -> None:
         self._control.settle()
@@ -34,12 +40,14 @@ class LocalPostgres:
         return self._observer.look()
 
     def start_standby(self, upstream: str) -> None:
+        self._sealing.refuse_if_cut(upstream)
         self._control.start_standby(upstream)
 
     def start_primary(self) -> None:
         self._control.start_primary()
 
     def follow(self, upstream: str) -> None:
+        self._sealing.refuse_if_cut(upstream)
         self._control.follow(upstream)
 
     def promote(self, timeout_s: float, deadline: float, *, above: int) -> int:
@@ -68,6 +76,22 @@ class LocalPostgres:
 
     def rewind(self, upstream: str, progress: Progress) -> Mapping[str, object]:
         return rewind.rewind(self._plan, upstream, progress)
+
+    def sync(self) -> SyncSeen | Unknown:
+        return self._synchronous.look()
+
+    def set_sync(self, wait: Waits) -> int:
+        return self._synchronous.wait_for(wait)
+
+    def cut_from(self, name: str) -> Position:
+        seen = self._observer.look()
+        return self._sealing.seal(name, seen.timeline if isinstance(seen, Server) else 0)
+
+    def keep_cut(self, name: str) -> None:
+        self._sealing.keep_cut(name)
+
+    def end_cut(self) -> None:
+        self._sealing.end_cut()
 
     def on_death(self, died: Callable[[], None]) -> None:
         process.watch_death(self._unit, self._plan.program("postgres"), died)

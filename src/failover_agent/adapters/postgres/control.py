@@ -13,6 +13,7 @@ from failover_agent.adapters.postgres.sql import Ask, LocalSql
 from failover_agent.adapters.systemd import Unit, looks
 from failover_agent.core.model import Unknown
 from failover_agent.core.promotion import Beginning
+from failover_agent.core.quorum import NOBODY, Waits
 from failover_agent.errors import AgentError, PostgresFailed
 from failover_agent.killpoints import at
 
@@ -49,7 +50,9 @@ class Control:
 
     def start_primary(self) -> None:
         settings.write_passfile(self._plan)
-        settings.write_agent_config(self._plan, "")
+        # In place, in the epoch in which it is primary: whom it waits for is part of what the lease promises.
+        wait = settings.written_waits(self._plan)
+        settings.write_agent_config(self._plan, "", wait if isinstance(wait, Waits) else NOBODY)
         settings.take_standby_signal(self._plan)
         try:
             self._start()

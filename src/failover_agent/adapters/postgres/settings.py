@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from pathlib import Path
 
 from failover_agent.adapters import files
 from failover_agent.adapters.postgres.plan import REPLICATOR, REWINDER, PostgresPlan
+from failover_agent.adapters.postgres.standby_names import parsed, standby_names
+from failover_agent.core.model import Unknown
+from failover_agent.core.quorum import NOBODY, Waits
 from failover_agent.errors import PostgresFailed
 
 
-def agent_config(plan: PostgresPlan, upstream: str) -> str:
-    """The whole text of agent.conf for a server that follows `upstream` (empty: nobody)."""
+def agent_config(plan: PostgresPlan, upstream: str, wait: Waits = NOBODY) -> str:
+    """The whole text of agent.conf for a server that follows `upstream` (empty: nobody).
+
+    Only a primary waits for anybody: every other rewriting empties the list (PROTOCOL S7).
+    """
     conninfo = plan.conninfo(upstream, user=REPLICATOR, application_name=plan.node) if upstream else ""
     return (
         "# Written by failover-agent; changes are lost. Settings of people belong into postgresql.conf.\n"
         f"primary_conninfo = '{quoted(conninfo)}'\n"
         "recovery_target_timeline = 'latest'\n"
-        "synchronous_standby_names = ''\n"
+        f"synchronous_standby_names = '{quoted(standby_names(wait))}'\n"
     )
 
 
@@ -31,12 +38,27 @@ def quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "''")
 
 
-def write_agent_config(plan: PostgresPlan, upstream: str) -> bool:
+def write_agent_config(plan: PostgresPlan, upstream: str, wait: Waits = NOBODY) -> bool:
     """Whether it had to be written. Raises PostgresFailed."""
+    text = agent_config(plan, upstream, wait)
     try:
-        return files.write_if_other(plan.agent_config_file, agent_config(plan, upstream), owner=plan.user)
+        return files.write_if_other(plan.agent_config_file, text, owner=plan.user)
     except OSError as error:
         raise _not_written(plan.agent_config_file, error) from error
+
+
+def written_waits(plan: PostgresPlan) -> Waits | Unknown:
+    """Whom agent.conf waits for; nobody where it does not exist."""
+    try:
+        text = plan.agent_config_file.read_text()
+    except FileNotFoundError:
+        return NOBODY
+    except OSError as error:
+        return Unknown(f"{plan.agent_config_file} cannot be read: {error.strerror}")
+    found = re.findall(r"(?m)^synchronous_standby_names = '(.*)'$", text)
+    if len(found) != 1:
+        return Unknown(f"{plan.agent_config_file} is not as the agent writes it")
+    return parsed(found[0])
 
 
 def write_passfile(plan: PostgresPlan) -> None:

@@ -1,0 +1,251 @@
+"""Synchronous commits and seals on real servers: what ports.Postgres promises for S3, S7 and F2."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from failover_agent.adapters import cut
+from failover_agent.adapters.systemd import looks
+from failover_agent.core.model import Server, Unknown
+from failover_agent.core.quorum import NOBODY, SyncSeen, Waits, waits
+from failover_agent.errors import PostgresFailed
+
+from .namespaces import entered
+from .postgres_nodes import USER, Node, newest_bin_dir, two_nodes
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0 or newest_bin_dir() is None, reason="needs root and PostgreSQL"),
+]
+
+SOON_S = 20.0
+HANGS_S = 2.0  # a commit that has not come back by now waits for somebody
+DB2 = waits(["db2"], 1)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[Node, Node]]:
+    with tempfile.TemporaryDirectory(prefix="pg-sync-") as place:
+        Path(place).chmod(0o755)
+        with two_nodes(Path(place)) as (db1, db2):
+            db1.postgres.init(lambda _: None)
+            db1.postgres.start_primary()
+            db1.sql("CREATE TABLE t (i int)")
+            with entered(db2.namespace):
+                db2.postgres.clone("db1", lambda _: None)
+            db2.postgres.start_standby("db1")
+            until(lambda: "db2" in seen(db1).flushed)
+            yield db1, db2
+
+
+def until(fact: Callable[[], bool]) -> None:
+    assert any(fact() for _left in looks(SOON_S, 0.05)), "did not come true in time"
+
+
+def seen(node: Node) -> SyncSeen:
+    answer = node.postgres.sync()
+    assert isinstance(answer, SyncSeen), answer
+    return answer
+
+
+class Commit:
+    """One insert of a client that waits as PostgreSQL tells it to."""
+
+    def __init__(self, node: Node) -> None:
+        self.done = threading.Event()
+        self._node = node
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        plan = self._node.plan
+        with psycopg.connect(
+            host=str(plan.socket_dir), user=USER, dbname=USER, application_name="a client", autocommit=True
+        ) as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+        self.done.set()
+
+    def hangs(self) -> bool:
+        return not self.done.wait(HANGS_S)
+
+    def comes_back(self) -> bool:
+        return self.done.wait(SOON_S)
+
+
+def set_sync(node: Node, wait: Waits) -> int:
+    barrier = node.postgres.set_sync(wait)
+    assert (seen(node).shown, seen(node).written) == (wait, wait)
+    return barrier
+
+
+def test_commits_wait_from_the_moment_set_sync_returns(pair: tuple[Node, Node]) -> None:
+    db1, _db2 = pair
+    assert seen(db1).shown == NOBODY
+
+    barrier = set_sync(db1, DB2)
+    until(lambda: seen(db1).flushed["db2"] >= barrier)
+    assert Commit(db1).comes_back()
+
+    set_sync(db1, waits(["db9"], 1))
+    held = Commit(db1)
+    assert held.hangs()
+    set_sync(db1, DB2)
+    assert held.comes_back()
+
+
+def test_the_barrier_lies_behind_everything_committed_before(pair: tuple[Node, Node]) -> None:
+    db1, _db2 = pair
+    for wait in (NOBODY, DB2, DB2):
+        ((before,),) = db1.sql("SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint")
+        assert set_sync(db1, wait) > before
+
+
+def test_any_k_of_the_members_acknowledge(pair: tuple[Node, Node]) -> None:
+    """Goal: ANY, not FIRST, and k of them. Method: a second receiver that comes and goes."""
+    db1, db2 = pair
+    set_sync(db1, waits(["db2", "db3"], 2))
+    held = Commit(db1)
+    assert held.hangs(), "one of two is not two"
+
+    with Receiving(db2, "db3"):
+        assert held.comes_back()
+    set_sync(db1, waits(["db2", "db3"], 1))
+    assert Commit(db1).comes_back(), "one of two is one"
+
+
+class Receiving:
+    """A pg_receivewal that acknowledges under the name of a member, from db2's address."""
+
+    def __init__(self, there: Node, name: str) -> None:
+        self._there = there
+        self._source = there.plan.conninfo("db1", user="replicator", application_name=name)
+        self._place = there.plan.data_dir.parent / f"received-{name}"
+
+    def __enter__(self) -> None:
+        plan = self._there.plan
+        self._place.mkdir()
+        os.chown(self._place, plan.data_dir.stat().st_uid, -1)
+        argv = (plan.program("pg_receivewal"), "-D", str(self._place), "-d", self._source, "--synchronous")
+        with entered(self._there.namespace):
+            self._process = subprocess.Popen(
+                ("setpriv", f"--reuid={USER}", "--clear-groups", *argv),
+                cwd="/",
+                env={"HOME": str(self._place)},
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+
+def test_a_list_that_the_agent_did_not_write_is_unknown(pair: tuple[Node, Node]) -> None:
+    db1, _db2 = pair
+    db1.sql("ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (db2)'")
+    db1.sql("SELECT pg_reload_conf()")
+    try:
+        # postgresql.auto.conf wins over every file: what was set cannot be seen, and that is said.
+        with pytest.raises(PostgresFailed, match="FIRST 1"):
+            db1.postgres.set_sync(DB2)
+        assert isinstance(db1.postgres.sync(), Unknown)
+    finally:
+        db1.sql("ALTER SYSTEM RESET synchronous_standby_names")
+        db1.sql("SELECT pg_reload_conf()")
+    set_sync(db1, DB2)
+
+
+def test_a_restart_in_place_keeps_whom_it_waits_for(pair: tuple[Node, Node]) -> None:
+    db1, _db2 = pair
+    set_sync(db1, DB2)
+    db1.postgres.kill()
+
+    db1.postgres.start_primary()
+
+    assert (seen(db1).shown, seen(db1).written) == (DB2, DB2)
+    until(lambda: "db2" in seen(db1).flushed)
+    set_sync(db1, DB2)
+    assert Commit(db1).comes_back()
+
+
+def test_a_standby_whose_replay_is_blocked_is_sealed(pair: tuple[Node, Node]) -> None:
+    """F2: its receiver is gone, COMMIT hangs, and it tells what was received, not what was replayed."""
+    db1, db2 = pair
+    set_sync(db1, DB2)
+    db2.sql("SELECT pg_wal_replay_pause()")
+    until(lambda: db2.sql("SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
+    assert Commit(db1).comes_back(), "a blocked replay holds up no acknowledgement"
+    ((flushed,),) = db1.sql("SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint")
+
+    with entered(db2.namespace):
+        position = db2.postgres.cut_from("db1")
+
+    assert position.lsn >= flushed
+    assert look(db2).replayed_lsn < position.lsn
+    held = Commit(db1)
+    assert held.hangs()
+    with entered(db2.namespace):
+        assert db2.postgres.cut_from("db1") == position, "asked again: nothing came in meanwhile"
+        with pytest.raises(PostgresFailed, match="sealed against db1"):
+            db2.postgres.follow("db1")
+
+    # Its agent starts anew, PostgreSQL too: only what lies on the disk counts, and all of it.
+    db2.postgres.stop(10)
+    with entered(db2.namespace):
+        db2.postgres.keep_cut("db1")
+    db2.postgres.start_standby("")
+    with entered(db2.namespace):
+        until(lambda: _answers(db2, position.lsn))
+    assert not held.done.is_set()
+
+    with entered(db2.namespace):
+        db2.postgres.end_cut()
+        assert not cut.stands("10.9.0.1")
+        db2.postgres.follow("db1")
+    assert held.comes_back()
+
+
+def _answers(node: Node, at_least: int) -> bool:
+    try:
+        return node.postgres.cut_from("db1").lsn >= at_least
+    except PostgresFailed:  # local WAL is not replayed yet
+        return False
+
+
+def look(node: Node) -> Server:
+    answer = node.postgres.observe()
+    assert isinstance(answer, Server), answer
+    return answer
+
+
+def test_the_cut_outlives_a_setting_that_somebody_put_back(pair: tuple[Node, Node]) -> None:
+    """The kernel's part holds alone: the receiver may try, no packet passes in either direction."""
+    db1, db2 = pair
+    set_sync(db1, DB2)
+    until(lambda: "db2" in seen(db1).flushed)
+    with entered(db2.namespace):
+        position = db2.postgres.cut_from("db1")
+    text = db2.plan.agent_config_file.read_text()
+    conninfo = db2.plan.conninfo("db1", user="replicator", application_name="db2")
+    db2.plan.agent_config_file.write_text(
+        text.replace("primary_conninfo = ''", f"primary_conninfo = '{conninfo}'")
+    )
+    db2.sql("SELECT pg_reload_conf()")
+
+    held = Commit(db1)
+
+    assert held.hangs()
+    assert look(db2).received_lsn == position.lsn
+    with entered(db2.namespace):
+        subprocess.run(("nft", "flush", "ruleset"), check=True)
+        assert not cut.stands("10.9.0.1")
+        db2.postgres.keep_cut("db1")
+        assert cut.stands("10.9.0.1")
+        db2.postgres.end_cut()
+        db2.postgres.follow("db1")
+    assert held.comes_back()
