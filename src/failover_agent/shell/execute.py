@@ -70,7 +70,6 @@ class Executor:
         """Bind, end every session, promote, open, route: in this order, while the lease is ours (G6)."""
         body = self._body
         at("claimed-before-bind")
-        body.routes_waker.set()  # the tables are read while PostgreSQL is promoted
         body.bind_vips()
         mine = body.keeper.mine()
         if mine is None or mine.epoch != action.epoch:
@@ -79,6 +78,7 @@ class Executor:
         self._observer.expect_primary()
         try:
             body.keeper.prepare(action.epoch)
+            body.routes_waker.set()  # bound, and nobody else's sessions are left: the route may come
             at("shut-before-intent")
             body.promotions.intend(action.epoch, timeline)
             at("intended-before-promote")

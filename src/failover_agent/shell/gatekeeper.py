@@ -53,6 +53,12 @@ class Gatekeeper:
             if ended:
                 self._journal.event("sessions-ended", count=ended, before=role.value, epoch=epoch)
 
+    def epoch_as_primary(self) -> int:
+        """For which epoch this node serves, or is about to: cleared for it and not shut since; 0: none."""
+        cleared = self._cleared
+        about_to = cleared[1] if cleared is not None and cleared[0] is As.PRIMARY else 0
+        return self.serving_epoch or about_to
+
     def resume(self, epoch: int, role: As) -> None:
         """An earlier life of this agent cleared for this very epoch and role: its sessions live on."""
         self._cleared = (role, epoch)

@@ -16,7 +16,6 @@ from failover_agent.shell.body import Body
 
 RECONCILE_S = 3.0  # while serving, between two comparisons of tables and wish
 RETRY_S = 0.5  # while serving, after a comparison or a change that failed
-FRESH_S = 1.0  # a look this recent is the comparison before the first change in an epoch
 LOOK_S = 10.0  # of a node that does not serve, to know whether it reaches the API
 
 
@@ -24,13 +23,16 @@ class Router:
     def __init__(self, body: Body) -> None:
         self._body = body
         self.seen: dict[str, Mapping[str, str] | Unknown] = {}  # vip → what the tables showed last
-        self._asked_at: dict[str, float] = {}  # vip → when that was asked
         self._routed_epoch = 0
         self._settled = True
 
     def round(self) -> None:
-        """Look at every endpoint's routes; while this node serves, repair what differs."""
-        epoch = self._body.keeper.serving_epoch()
+        """Look at every endpoint's routes; while this node serves, or is about to, repair what differs.
+
+        About to: an API takes its time, and so does a promotion. Until the gate opens, who is led here
+        is refused here instead of there.
+        """
+        epoch = self._body.keeper.gate.epoch_as_primary()
         settled = [self._reconcile(endpoint, epoch) for endpoint in self._body.settings.endpoints]
         self._settled = all(settled)
         if epoch and self._settled and self._body.keeper.holds(epoch) and epoch != self._routed_epoch:
@@ -38,7 +40,7 @@ class Router:
             self._body.journal.phase("routed", epoch)
 
     def pause_s(self) -> float:
-        if not self._body.keeper.serving_epoch():
+        if not self._body.keeper.gate.epoch_as_primary():
             return LOOK_S
         return RECONCILE_S if self._settled else RETRY_S
 
@@ -47,8 +49,7 @@ class Router:
 
     def _reconcile(self, endpoint: Endpoint, epoch: int) -> bool:
         """Whether every table points here (or is no business of ours)."""
-        if not (epoch and self._looked_before_it_opened(endpoint, epoch)):
-            self._look(endpoint)
+        self._look(endpoint)
         if not epoch:
             return True
         astray = self._astray(endpoint)
@@ -60,18 +61,7 @@ class Router:
         self._look(endpoint)
         return self._astray(endpoint) == []
 
-    def _looked_before_it_opened(self, endpoint: Endpoint, epoch: int) -> bool:
-        """Whether the tables that point elsewhere are known from the time of the promotion.
-
-        Clients wait now, and an answer costs as much as the change. What it says astray is changed, what
-        changed since is found by the look that follows.
-        """
-        known = epoch != self._routed_epoch and bool(self._astray(endpoint))
-        age_s = self._body.ports.clock.now() - self._asked_at.get(endpoint.vip, float("-inf"))
-        return known and age_s <= FRESH_S
-
     def _look(self, endpoint: Endpoint) -> None:
-        self._asked_at[endpoint.vip] = self._body.ports.clock.now()
         found = self._body.ports.routes.targets(endpoint.vip)
         self.seen[endpoint.vip] = found
         where = f"reading the routes of {endpoint.name}"
@@ -82,7 +72,7 @@ class Router:
 
     def _astray(self, endpoint: Endpoint) -> list[str] | None:
         """The tables that point elsewhere; None: unknown, which is not the same as none."""
-        found = self.seen.get(endpoint.vip, Unknown("not asked yet"))
+        found = self.seen[endpoint.vip]
         if isinstance(found, Unknown):
             return None
         mine = self._body.settings.interface_id
