@@ -25,6 +25,7 @@ from typing import Any
 from ec2_lab.door.amend import primary
 from ec2_lab.door.answers import Refused
 from ec2_lab.door.calls import Call
+from ec2_lab.door.keys import key_is_usable
 
 _NO_DESTINATION = ipaddress.IPv4Network("169.254.168.0/22")
 _ADDRESS_PARAMETER = re.compile(
@@ -186,7 +187,8 @@ def _instance(backend: Any, instance_id: str) -> Any:
 _RULES: dict[str, tuple[Callable[[Call, Any], None], ...]] = {
     "CreateRoute": (_destination_is_allowed, _route_is_new, _target_exists),
     "ReplaceRoute": (_destination_is_allowed, _target_exists),
-    "RunInstances": (_one_interface, _interface_is_available, _addresses_are_free),
+    "RunInstances": (_one_interface, _interface_is_available, _addresses_are_free, key_is_usable),
+    "CreateVolume": (key_is_usable,),
     "CreateNetworkInterface": (_addresses_are_free,),
     "AttachNetworkInterface": (_one_interface,),
     "AttachVolume": (_volume_is_free,),

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from ec2_lab.door.calls import Call
+from ec2_lab.door.keys import name_by_arn
 
 
 def after(call: Call, backend: Any) -> None:
@@ -28,6 +29,7 @@ def after(call: Call, backend: Any) -> None:
     if call.action in ("RunInstances", "CreateVolume"):
         for volume in backend.volumes.values():
             volume.snapshot_id = volume.snapshot_id or ""
+        name_by_arn(backend)
     if "VpcEndpoint" in call.action:
         _endpoint_routes(backend)
     if call.action == "TerminateInstances":
