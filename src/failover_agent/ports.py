@@ -261,9 +261,13 @@ class Notebook(Protocol):
 
 
 class BootstrapToken(Protocol):
-    """The playbook's one-time leave to run initdb (L6)."""
+    """The playbook's one-time leave to begin a cluster (L6): by initdb, or with data that exists."""
 
-    def present(self) -> bool: ...
+    def present(self) -> bool:
+        """Leave to run initdb."""
+
+    def adopts(self) -> str:
+        """The system identifier of the data to begin with; empty: none."""
 
     def spend(self) -> None:
         """Remove it; nothing happens when it is gone already."""

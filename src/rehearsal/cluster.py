@@ -42,12 +42,20 @@ class Cluster:
     lab: Lab
     app: str = "app1"
 
-    def play(self, playbook: str, wish: Wish, say: Say, log: Path) -> dict[str, int]:
-        """Run a playbook of ours to its end; returns the totals of its recap by word.
+    def play(self, playbook: str, wish: Wish, say: Say, log: Path, *words: str) -> dict[str, int]:
+        """Run a playbook of ours to its end, with further `words` of ansible-playbook; returns the totals
+        of its recap by word.
 
         Every task's name goes to `say`, everything to `log`.
         """
-        command = ["ansible-playbook", f"playbooks/{playbook}", "-i", "inventory/lab", *wish.extra_vars()]
+        command = [
+            "ansible-playbook",
+            f"playbooks/{playbook}",
+            "-i",
+            "inventory/lab",
+            *wish.extra_vars(),
+            *words,
+        ]
         with log.open("w") as kept:
             process = subprocess.Popen(
                 command,

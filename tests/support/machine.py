@@ -159,9 +159,13 @@ class Pages:
 @dataclass(slots=True)
 class Token:
     here: bool = True
+    named: str = ""  # the system to adopt; then it is no leave for initdb
 
     def present(self) -> bool:
-        return self.here
+        return self.here and not self.named
+
+    def adopts(self) -> str:
+        return self.named if self.here else ""
 
     def spend(self) -> None:
         self.here = False

@@ -13,6 +13,9 @@ from pathlib import Path
 from failover_agent.errors import AgentError
 
 
+ADOPT = "adopt"
+
+
 class FileNotWritten(AgentError):
     """A file of ours could not be made durable."""
 
@@ -108,16 +111,28 @@ class JsonNotebook:
 
 
 class TokenFile:
-    """Implements `ports.BootstrapToken`: the playbook puts a file there once (PROTOCOL L6)."""
+    """Implements `ports.BootstrapToken`: the playbook puts a file there once (PROTOCOL L6).
+
+    One word is leave to run initdb; `adopt SYSTEM_IDENTIFIER WORD` is leave to begin with that data, and
+    with no other.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def present(self) -> bool:
+        words = self._words()
+        return bool(words) and words[0] != ADOPT
+
+    def adopts(self) -> str:
+        words = self._words()
+        return words[1] if len(words) == 3 and words[0] == ADOPT else ""
+
+    def _words(self) -> list[str]:
         try:
-            return bool(self._path.read_text().strip())
+            return self._path.read_text().split()
         except OSError:
-            return False
+            return []
 
     def spend(self) -> None:
         try:

@@ -15,11 +15,12 @@ from rich.console import Console
 from failover_agent import config as configuration
 from failover_agent.adapters.control_client import Control
 from failover_agent.adapters.gate_table import table_text
+from failover_agent.adapters.postgres import adopt
 from failover_agent.cli import table
 from failover_agent.cli.doctor import doctor
 from failover_agent.cli.version import own_version
 from failover_agent.errors import AgentError
-from failover_agent.wiring import gate_plan
+from failover_agent.wiring import gate_plan, postgres_plan
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -142,6 +143,16 @@ class NotConfirmed(AgentError):
 def print_gate_table(path: Path) -> None:
     """Print the gate's nftables table, shut, as failover-gate.service loads it at boot."""
     click.echo(table_text(gate_plan(configuration.load(path))), nl=False)
+
+
+@main.command("adopt", hidden=True)
+@click.argument("system_identifier")
+@click.pass_obj
+@speaks_of_errors
+def adopt_data(path: Path, system_identifier: str) -> None:
+    """Make the data directory ready to be a cluster's first; for the playbooks."""
+    adopt.prepare(postgres_plan(configuration.load(path)), system_identifier)
+    click.echo(f"{system_identifier} is ready")
 
 
 @main.command("check-config")

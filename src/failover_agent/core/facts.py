@@ -122,6 +122,18 @@ def i_may_bootstrap(s: Snapshot) -> bool:
     return s.bootstrap_token and i_have_no_data(s)
 
 
+def i_may_adopt(s: Snapshot) -> bool:
+    """The token names the very data that lies here, made ready to start as a standby and not running."""
+    if not isinstance(s.server, Server) or not s.adopts:
+        return False
+    prepared = s.server.state is ServerState.STOPPED and s.server.standby_signal
+    return prepared and s.server.system_identifier == s.adopts
+
+
+def the_token_names_other_data(s: Snapshot) -> bool:
+    return bool(s.adopts) and isinstance(s.server, Server) and s.server.system_identifier != s.adopts
+
+
 def everybody_has_no_data(s: Snapshot) -> bool:
     """Silence is not emptiness: a node that does not answer may hold the data (L6)."""
     return not missing_for_bootstrap(s)

@@ -34,7 +34,19 @@ def claim(
 ) -> LeaseItem:
     """The next epoch. Its sync set is empty: nobody vouches for it yet (S2)."""
     if old is None:
-        return LeaseItem(cluster, "", holder, 1, token, ttl_s, timeline=0, lsn=0, agent=agent)
+        # Empty where there is no data yet; data that is adopted has its name and its past already (L6).
+        return LeaseItem(
+            cluster,
+            server.system_identifier,
+            holder,
+            1,
+            token,
+            ttl_s,
+            timeline=server.timeline,
+            lsn=server.received_lsn,
+            history=server.history[-FORKS_KEPT:],
+            agent=agent,
+        )
     return old.but(
         system_identifier=old.system_identifier or server.system_identifier,
         holder=holder,

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from failover_agent.core import facts as f
-from failover_agent.core.model import LeaseSeen
+from failover_agent.core.model import LeaseSeen, Server
 from failover_agent.core.snapshot import (
     Action,
     Claim,
@@ -92,6 +92,11 @@ def _switch_over(s: Snapshot) -> tuple[Action, ...]:
 
 def _who_is_missing(s: Snapshot) -> str:
     return "waiting for " + ", ".join(f.missing_for_bootstrap(s) or [min(m.name for m in s.others)])
+
+
+def _both_systems(s: Snapshot) -> str:
+    here = s.server.system_identifier if isinstance(s.server, Server) else ""
+    return f"the token names {s.adopts}, the data directory is {here or 'not there'}"
 
 
 def _why_not_me(s: Snapshot) -> str:
@@ -264,6 +269,24 @@ RULES = (
         when=(f.there_is_no_lease_item, f.i_may_bootstrap, lambda s: not f.somebody_has_data(s)),
         because="a new cluster waits until every member has said that it is empty; the first by name begins",
         detail=_who_is_missing,
+    ),
+    Rule(
+        "adopt",
+        when=(f.there_is_no_lease_item, f.i_may_adopt, f.everybody_has_no_data),
+        then=_claim,
+        because="a person gave this node's data to a new cluster, there is no lease, and no other member has data",
+    ),
+    Rule(
+        "adopt-wait",
+        when=(f.there_is_no_lease_item, f.i_may_adopt),
+        because="adopting this node's data waits until every other member has said that it is empty",
+        detail=lambda s: "waiting for " + ", ".join(f.missing_for_bootstrap(s)),
+    ),
+    Rule(
+        "adopt-refused",
+        when=(f.there_is_no_lease_item, f.the_token_names_other_data),
+        because="ALARM: the data to adopt is not the data that lies here; nothing is touched",
+        detail=_both_systems,
     ),
     Rule(
         "lease-missing",

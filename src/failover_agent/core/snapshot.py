@@ -66,6 +66,7 @@ class Snapshot:
     resting: bool = False  # a job failed a moment ago
     failed_starts: int = 0  # starts or promotions, in a row
     bootstrap_token: bool = False
+    adopts: str = ""  # the system identifier that the playbook's token lets this node begin a cluster with
     half_rewound: bool = False  # a rewind began and did not end (N5)
     standing: Standing = Standing.IN_LINE  # of this node's own last promotion (N2)
     order: SwitchoverOrder | None = None

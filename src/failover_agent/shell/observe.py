@@ -67,6 +67,7 @@ class Observer:
             resting=body.jobs.resting(),
             failed_starts=body.jobs.failed_starts,
             bootstrap_token=ports.bootstrap_token.present(),
+            adopts=ports.bootstrap_token.adopts(),
             half_rewound=ports.state_notes.load(HALF_REWOUND) is not None,
             standing=self._standing(server, lease),
             order=body.orders.open(),

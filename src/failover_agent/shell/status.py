@@ -70,6 +70,7 @@ def _member(member: Member, report: NodeReport | Unknown, end: int | None) -> di
         return row | {"why": report.why}
     row |= {"version": report.version}
     row |= _health(report)
+    row["version"] = report.version
     server = report.server
     if isinstance(server, Unknown):
         return row | {"state": report.doing or "no answer from PostgreSQL", "why": server.why}

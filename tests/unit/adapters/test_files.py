@@ -63,6 +63,22 @@ def test_a_note_cannot_leave_its_directory(tmp_path: Path, name: str) -> None:
         JsonNotebook(tmp_path).save(name, {})
 
 
+def test_a_token_that_names_data_is_leave_to_adopt_it_and_never_to_run_initdb(tmp_path: Path) -> None:
+    token = TokenFile(tmp_path / "token")
+    assert token.adopts() == ""
+
+    for text, initdb, adopts in (
+        ("once", True, ""),
+        ("adopt 7431 once", False, "7431"),
+        ("adopt 7431", False, ""),  # a word too few: leave for nothing
+    ):
+        (tmp_path / "token").write_text(text + "\n")
+        assert (token.present(), token.adopts()) == (initdb, adopts), text
+
+    token.spend()
+    assert (token.present(), token.adopts()) == (False, "")
+
+
 def test_a_token_is_spent_once_and_an_empty_one_is_none(tmp_path: Path) -> None:
     token = TokenFile(tmp_path / "token")
     assert not token.present()

@@ -292,6 +292,21 @@ def test_a_missing_lease_is_an_alarm_where_there_is_data() -> None:
     assert decide(following.but(lease=None, bootstrap_token=True)).rule == "lease-missing"
 
 
+def test_data_is_adopted_by_a_token_that_names_it_and_the_word_of_every_other_member() -> None:
+    adopting = fresh.but(server=STOPPED, bootstrap_token=False, adopts="s1")
+
+    assert decide(adopting).actions == (a.Claim(None),)
+    assert decide(adopting.but(adopts="")).rule == "lease-missing"
+    assert decide(adopting.but(adopts="s2")).rule == "adopt-refused"
+    assert decide(adopting.but(server=ABSENT)).rule == "adopt-refused"
+    assert decide(adopting.but(heard=())).rule == "adopt-wait"
+    assert decide(adopting.but(heard=(report(DB2, STOPPED),))).rule == "adopt-wait"
+    assert decide(adopting.but(server=Server(ServerState.STOPPED, "s1", 1, 500))).rule == "lease-missing", (
+        "without standby.signal nobody has made it ready"
+    )
+    assert decide(adopting.but(lease=EXPIRED)).rule != "adopt", "there is a cluster already"
+
+
 def test_a_node_without_data_clones_from_the_node_that_serves() -> None:
     empty = following.but(server=ABSENT)
 

@@ -85,6 +85,8 @@ REST: tuple[dict[str, object], ...] = (
     {"failed_starts": 3},
     {"bootstrap_token": True},
     {"bootstrap_token": True, "me": DB1, "others": (DB2,), "heard": (report(DB2, ABSENT),)},
+    {"adopts": "s1"},
+    {"adopts": "s1", "heard": (report(DB1, ABSENT),)},
     {"order": SwitchoverOrder(1, "")},
     {"accepted_loss": ITEM.epoch},
     {"server_before": PRIMARY},
@@ -144,12 +146,12 @@ def test_no_snapshot_lets_a_node_write_without_a_lease_it_can_prove() -> None:
     assert fired == {rule.name for rule in RULES}, "a rule that never fires is dead code"
 
 
-def test_a_claim_is_made_only_by_a_standby_or_an_empty_node_with_a_token() -> None:
+def test_a_claim_is_made_only_by_a_standby_or_by_a_node_with_a_token_for_what_it_has() -> None:
     for seen in every_snapshot():
         if any(isinstance(x, a.Claim) for x in decide(seen).actions):
-            assert seen.state() is ServerState.STANDBY or (
-                seen.state() is ServerState.ABSENT and seen.bootstrap_token
-            ), seen
+            empty = seen.state() is ServerState.ABSENT and seen.bootstrap_token
+            adopted = seen.state() is ServerState.STOPPED and seen.adopts == seen.server.system_identifier  # type: ignore[union-attr]  # its state is known
+            assert seen.state() is ServerState.STANDBY or empty or adopted, seen
             assert seen.lease is not JUST_SEEN, "somebody holds it"
 
 

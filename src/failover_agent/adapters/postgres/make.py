@@ -68,20 +68,25 @@ def init(plan: PostgresPlan, progress: Progress) -> None:
         ),
     )
     progress("creating the cluster's own roles")
-    _single_user(plan, place, _role_statements(plan))
+    create, grants = role_statements(plan)
+    single_user(plan, place, [*create, *grants])
     settings.put_standby_signal(plan, place)
     _take_place(plan, place)
 
 
-def _role_statements(plan: PostgresPlan) -> list[str]:
+def role_statements(plan: PostgresPlan) -> tuple[list[str], list[str]]:
+    """What makes the cluster's own roles, and what gives them their rights."""
     replicator, rewinder = (
         scram_verifier(settings.read_secret(path)) for path in (plan.replication_secret, plan.rewind_secret)
     )
-    return [
+    create = [
         f"CREATE ROLE {REPLICATOR} LOGIN REPLICATION PASSWORD '{replicator}'",
         f"CREATE ROLE {REWINDER} LOGIN PASSWORD '{rewinder}'",
-        *(f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {REWINDER}" for function in _REWIND_FUNCTIONS),
     ]
+    grants = [
+        f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {REWINDER}" for function in _REWIND_FUNCTIONS
+    ]
+    return create, grants
 
 
 def scram_verifier(password: str, salt: bytes | None = None) -> str:
@@ -101,9 +106,12 @@ def scram_verifier(password: str, salt: bytes | None = None) -> str:
     return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{one}${two}:{three}"
 
 
-def _single_user(plan: PostgresPlan, data_dir: Path, statements: list[str]) -> None:
+def single_user(
+    plan: PostgresPlan, data_dir: Path, statements: list[str], config_file: Path | None = None
+) -> None:
     """A server without a socket, reading statements from its standard input: nobody else can be there."""
-    argv = (plan.program("postgres"), "--single", "-D", str(data_dir), "postgres")
+    settings_of = ("-c", f"config_file={config_file}") if config_file else ()
+    argv = (plan.program("postgres"), "--single", "-D", str(data_dir), *settings_of, "postgres")
     done = _run(plan, argv, stdin="".join(f"{statement};\n" for statement in statements))
     # It exits with 0 also after a statement that failed.
     wrong = [line for line in done.err.splitlines() if re.search(r"\b(ERROR|FATAL|PANIC):", line)]
