@@ -1,4 +1,4 @@
-"""A data directory that somebody else made, made ready to be a cluster's first; with real PostgreSQL programs."""
+"""A data directory that exists, made ready to be a cluster's first; with real PostgreSQL programs."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from failover_agent.errors import AgentError
 
-
 ADOPT = "adopt"
 
 

@@ -151,8 +151,8 @@ def print_gate_table(path: Path) -> None:
 @speaks_of_errors
 def adopt_data(path: Path, system_identifier: str) -> None:
     """Make the data directory ready to be a cluster's first; for the playbooks."""
-    adopt.prepare(postgres_plan(configuration.load(path)), system_identifier)
-    click.echo(f"{system_identifier} is ready")
+    made = adopt.prepare(postgres_plan(configuration.load(path)), system_identifier)
+    click.echo(f"{system_identifier} {'was made' if made else 'is'} ready")
 
 
 @main.command("check-config")

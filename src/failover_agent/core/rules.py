@@ -274,7 +274,8 @@ RULES = (
         "adopt",
         when=(f.there_is_no_lease_item, f.i_may_adopt, f.everybody_has_no_data),
         then=_claim,
-        because="a person gave this node's data to a new cluster, there is no lease, and no other member has data",
+        because="a person gave this node's data to a new cluster, there is no lease,"
+        " and no other member has data",
     ),
     Rule(
         "adopt-wait",

@@ -1,7 +1,7 @@
 """Making a data directory that exists ready to be a cluster's first (PROTOCOL L6, N1).
 
-Done before the agent is given leave to adopt it, while no server runs on it. Every step may be done twice. What
-is replaced is kept beside the data directory.
+Done before the agent is given leave to adopt it, while no server runs on it. Every step may be done twice.
+What is replaced is kept beside the data directory.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ _EMPTY_AUTO_CONFIG = (
 _SETTING = re.compile(r"^\s*[A-Za-z_]", re.MULTILINE)
 
 
-def prepare(plan: PostgresPlan, system_identifier: str) -> None:
-    """Raises DataDirectoryRefused for another directory or a running one, PostgresFailed when a program fails."""
+def prepare(plan: PostgresPlan, system_identifier: str) -> bool:
+    """Whether anything had to be done.
+
+    Raises DataDirectoryRefused for another directory or one that was not shut down, PostgresFailed when a
+    program fails.
+    """
     control = on_disk.read_control(plan)
     if control.system_identifier != system_identifier:
         raise DataDirectoryRefused(
@@ -30,12 +34,12 @@ def prepare(plan: PostgresPlan, system_identifier: str) -> None:
             hint="Nothing was changed. Look at postgresql_adopt_data_dir and at the host.",
         )
     if plan.standby_signal.exists():
-        return  # the last step of this was done
+        return False  # the last step of this was done
     begun = plan.data_dir.with_name(f"{plan.data_dir.name}.adopting")
     if not control.clean and not begun.exists():
         raise DataDirectoryRefused(
             f"{plan.data_dir} of the system {system_identifier} is {control.state!r}, not shut down",
-            hint="Nothing was changed. Start it the way it was run before and stop it with `pg_ctl stop -m fast`.",
+            hint="Nothing was changed. Start it as it was run before, and stop it by `pg_ctl stop -m fast`.",
         )
     # Where a power loss ends this, PostgreSQL's recovery in the next attempt is all that is needed.
     files.write_durably(begun, system_identifier)
@@ -44,6 +48,7 @@ def prepare(plan: PostgresPlan, system_identifier: str) -> None:
     # From here on every start is a standby's: nobody writes to it without the lease.
     settings.put_standby_signal(plan)
     files.remove_durably(begun)
+    return True
 
 
 def _set_auto_config_aside(plan: PostgresPlan) -> None:
