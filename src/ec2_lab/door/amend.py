@@ -15,6 +15,8 @@ Simulated:
   or the last <VPC user guide: subnet sizing>
 - [documented] an update of a stack that changes nothing: "No updates are to be performed", also without
   parameters <CloudFormation API: UpdateStack>
+- [documented] a change set is for an existing stack unless it says otherwise, and one without changes has
+  failed <CloudFormation API: CreateChangeSet; user guide: change sets>
 - [assumed] route stays `active` while the instance is `stopping`
 """
 
@@ -83,6 +85,7 @@ def apply() -> None:
     _routes_know_their_target()
     _addresses_like_aws()
     _stacks_know_when_nothing_changes()
+    _change_sets_are_updates()
     _look_up_once()
     ec2_utils.filter_dict_attribute_mapping.update(_INSTANCE_FILTERS)
     _amend(
@@ -191,6 +194,20 @@ def _stacks_know_when_nothing_changes() -> None:
     if not hasattr(CloudFormationResponse, "amended"):
         moto_different = CloudFormationResponse._validate_different_update
         _amend(CloudFormationResponse, _validate_different_update=different, amended=True)
+
+
+def _change_sets_are_updates() -> None:
+    def create(self: Any) -> Any:
+        asked = self._get_param
+        self._get_param = lambda name, *default: asked(
+            name, *(("UPDATE",) if name == "ChangeSetType" else default)
+        )
+        self._validate_different_update = lambda *_: None  # one without changes is made, and has failed
+        return moto_create(self)
+
+    if CloudFormationResponse.create_change_set.__module__.startswith("moto."):
+        moto_create = CloudFormationResponse.create_change_set
+        _amend(CloudFormationResponse, create_change_set=create)
 
 
 def _look_up_once() -> None:
