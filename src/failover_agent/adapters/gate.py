@@ -11,6 +11,7 @@ import ipaddress
 import re
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from failover_agent.adapters import programs, sockets
 from failover_agent.adapters.gate_kernel import GateKernel, GateWatch
@@ -26,15 +27,26 @@ LOOK_AGAIN_AFTER_S = 10.0
 _HINT_RELOAD = "Run `nft -f /etc/failover-agent/gate.nft`, and look at `nft list table inet failover_gate`."
 
 
+class Kernel(Protocol):
+    """What of the kernel a refresh needs: GateKernel's netlink, or a simulation's table."""
+
+    @property
+    def port_id(self) -> int: ...
+
+    def open(self, port: int, timeout_ms: int, until_wall_ns: int) -> None: ...
+
+    def shut(self) -> None: ...
+
+
 class NftGate:
     """Implements `ports.Gate`."""
 
-    def __init__(self, plan: GatePlan, clock: Clock) -> None:
+    def __init__(self, plan: GatePlan, clock: Clock, kernel: Kernel | None = None) -> None:
         self._plan = plan
         self._members = frozenset(str(ipaddress.ip_address(member)) for member in plan.members)
         self._clock = clock
         self._lock = threading.RLock()
-        self._kernel = GateKernel()
+        self._kernel = kernel or GateKernel()
         self._ours: set[int] = {self._kernel.port_id}
         self._as_written: str | None = None  # the table in nft's own spelling
         self._looked_at = -LOOK_AGAIN_AFTER_S

@@ -1,0 +1,378 @@
+# ruff: noqa: ARG002  # the arguments are the port's; a simulation needs fewer of them
+"""A simulated PostgreSQL: the port that the agent drives, over a log with identity (`wal`).
+
+It runs on its host, not in the agent: what the agent told it goes on when the agent dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from failover_agent.core.model import Server, ServerState, Unknown
+from failover_agent.core.promotion import Beginning
+from failover_agent.errors import LeaseMovedOn, PostgresFailed, RewindNotBegun
+from failover_agent.ports import Progress
+from tests.sim import wal as w
+from tests.sim.host import Host, Session
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+Reply = Callable[[int, int], None]  # of which line, and the LSN
+
+ORPHANS_LIVE_S = 1.5  # backends and walsenders outlive a postmaster
+STALE_AFTER_S = 1.0  # an observer answers with what it saw last for this long
+LOOK_S = 0.8
+CHECKPOINT_BYTES = 8
+RUNNING = (ServerState.PRIMARY, ServerState.STANDBY)
+
+
+class SimPostgres:
+    def __init__(self, host: Host, world: World) -> None:
+        self.host = host
+        self.world = world
+        self.state = ServerState.ABSENT
+        self.system = ""
+        self.wal: w.Wal | None = None
+        self.upstream = ""
+        self.streaming = False
+        self.clean = False
+        self.signal = True
+        self.half_rewound = False
+        self.process = 0  # grows with every postmaster
+        self.orphans = False  # the postmaster is gone, its children are not
+        self.stopping = False
+        self.sync: tuple[tuple[str, ...], int] = ((), 0)  # who must have flushed, and how many of them
+        self.heard: dict[str, int] = {}  # standby → what it says it flushed
+        self.waiting: list[tuple[int, Session, Reply]] = []
+        self.touching = ""  # clone or rewind: the data directory is being replaced
+        self.died: Callable[[], None] | None = None
+        # faults
+        self.hangs = False
+        self.replay_blocked = False
+        self.starts_to_fail = 0
+        self.slow = 1.0
+        self._seen: tuple[float, Server] | None = None
+
+    # What runs
+
+    def writes(self) -> bool:
+        """Whether a client whose packets pass could be told that a write is committed."""
+        return (self.state is ServerState.PRIMARY and not self.stopping) or self.orphans
+
+    def serves(self, session: Session) -> bool:
+        running = self.state in RUNNING and not self.stopping
+        return (running or self.orphans) and session.process == self.process
+
+    def commit(self, session: Session, number: int, reply: Reply) -> None:
+        assert self.wal is not None
+        lsn = self.wal.append(10, number)
+        self.waiting.append((lsn, session, reply))
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        process = self.process
+
+        def flush() -> None:
+            if self.process != process or self.wal is None:
+                return
+            if self.host.disk_hangs:
+                self.host.after(0.2, flush)
+                return
+            self.wal.flush(self.wal.written)
+            self.release_commits()
+
+        self.host.after(self.host.dice.uniform(0.0005, 0.006), flush)
+
+    def hears(self, standby: str, process: int, flushed: int) -> None:
+        """A standby's word about its disk arrives."""
+        if process == self.process and self.host.talks():
+            self.heard[standby] = max(self.heard.get(standby, 0), flushed)
+            self.release_commits()
+
+    def release_commits(self) -> None:
+        if not self.waiting or self.wal is None:
+            return
+        safe = self.committed_until()
+        ready = [entry for entry in self.waiting if entry[0] <= safe]
+        if ready:
+            self.waiting = [entry for entry in self.waiting if entry[0] > safe]
+            line = self.wal.line.number
+            for lsn, session, reply in ready:
+                self.host.answer(session, lambda reply=reply, lsn=lsn: reply(line, lsn))  # type: ignore[misc]
+
+    def committed_until(self) -> int:
+        assert self.wal is not None
+        members, k = self.sync
+        if k == 0:
+            return self.wal.flushed
+        flushed = sorted((self.heard.get(name, 0) for name in members), reverse=True)
+        return min(self.wal.flushed, flushed[k - 1] if len(flushed) >= k else 0)
+
+    def crash(self) -> None:
+        """Every process is gone at once; what was not flushed is lost."""
+        self.host.reassess()
+        if self.wal is not None:
+            writer = (self.state is ServerState.PRIMARY or self.orphans) and (
+                self.wal.line.writer == self.host.name
+            )
+            self.wal.crash(writer=writer)
+            if self.state is not ServerState.ABSENT:
+                self.state = ServerState.STOPPED
+        self._gone(clean=False)
+
+    def _gone(self, *, clean: bool) -> None:
+        self.process += 1
+        self.waiting.clear()
+        self.heard.clear()
+        self.streaming = self.orphans = self.stopping = False
+        self.clean = clean
+        self.signal = True
+        self.host.reassess()
+
+    def postmaster_dies(self) -> None:
+        if self.state not in RUNNING:
+            return
+        self.host.reassess()
+        self.orphans = self.state is ServerState.PRIMARY
+        self.streaming = False
+        process = self.process
+        self.state = ServerState.STOPPED
+        self.host.reassess()
+
+        def end() -> None:
+            if self.process == process:
+                self.crash()
+
+        self.host.after(ORPHANS_LIVE_S, end)
+        life = self.host.life
+        if life is not None and self.died is not None:
+            life.spawn("death", self.died)
+
+    # The port: looking
+
+    def observe(self) -> Server | Unknown:
+        self.host.busy(0.002, 0.02)
+        now = self.host.scheduler.now
+        if self.hangs and self.state in RUNNING:
+            self.host.scheduler.sleep(LOOK_S)
+            if self._seen and now - self._seen[0] < STALE_AFTER_S:
+                return self._seen[1]
+            return Unknown("PostgreSQL runs and does not answer")
+        server = self._look()
+        if self.state in RUNNING:
+            self._seen = (now, server)
+        return server
+
+    def _look(self) -> Server:
+        if self.wal is None:
+            return Server(ServerState.ABSENT)
+        running = self.state in RUNNING
+        return Server(
+            self.state,
+            self.system,
+            self.wal.timeline,
+            self.wal.flushed if running else 0,
+            self.wal.replayed if running else 0,
+            streaming=self.streaming,
+            upstream=self.upstream if self.state is ServerState.STANDBY else "",
+            clean=self.clean,
+            history=self.wal.history,
+            replicas=self.world.replicas_of(self.host.name) if self.state is ServerState.PRIMARY else (),
+            standby_signal=not running and self.signal,
+        )
+
+    def beginning(self) -> Beginning | Unknown:
+        self.host.busy(0.002, 0.02)
+        if self.wal is None or self.state is not ServerState.PRIMARY:
+            return Unknown("PostgreSQL shows no timeline")
+        fork = self.wal.history[-1].lsn if self.wal.history else 0
+        first = next(p.line for p in self.wal.pieces if p.line.timeline == self.wal.timeline)
+        return Beginning(self.wal.timeline, fork, f"line {first.number}")
+
+    def wal_end(self) -> int | Unknown:
+        self.host.busy(0.005, 0.05)
+        if self.wal is None:
+            return Unknown("there is no data directory")
+        return self.wal.flushed
+
+    def on_death(self, died: Callable[[], None]) -> None:
+        self.died = died
+
+    # The port: starting and stopping
+
+    def start_standby(self, upstream: str) -> None:
+        self.signal = True
+        self._start(ServerState.STANDBY, upstream)
+
+    def start_primary(self) -> None:
+        self.signal = False
+        try:
+            self._start(ServerState.PRIMARY, "")
+        finally:
+            self.signal = True
+
+    def _start(self, becomes: ServerState, upstream: str) -> None:
+        host = self.host
+        host.disk_busy(0.01, 0.05)
+        if self.half_rewound or self.wal is None:
+            raise PostgresFailed("the data directory is not whole", hint="It is a simulation.")
+        if self.state in (*RUNNING, ServerState.STARTING):
+            raise PostgresFailed("PostgreSQL runs already", hint="It is a simulation.")
+        if self.orphans:
+            self.crash()
+        if self.starts_to_fail:
+            self.starts_to_fail -= 1
+            host.busy(0.1, 0.5)
+            raise PostgresFailed("it does not start", hint="It is a simulation.")
+        self.process += 1
+        process = self.process
+        self.state, self.upstream, self.clean = ServerState.STARTING, upstream, False
+        host.after(host.dice.uniform(0.05, 0.8) * self.slow, lambda: self._started(process, becomes))
+        while self.process == process and self.state is ServerState.STARTING:
+            host.scheduler.sleep(0.02)
+        if self.process != process or self.state is not becomes:
+            raise PostgresFailed("it was stopped while it started", hint="It is a simulation.")
+
+    def _started(self, process: int, becomes: ServerState) -> None:
+        if self.process != process or self.state is not ServerState.STARTING or self.wal is None:
+            return
+        self.state = becomes
+        self.wal.replayed = self.wal.flushed
+        if becomes is ServerState.PRIMARY:
+            if self.wal.line.writer != self.host.name:
+                line = self.world.lines.begin(self.wal.timeline, self.host.name)
+                self.wal.pieces.append(w.Piece(line, self.wal.written))
+            self.wal.append(CHECKPOINT_BYTES)
+            self.wal.flush(self.wal.written)
+        self.host.reassess()
+
+    def follow(self, upstream: str) -> None:
+        self.host.busy(0.002, 0.02)
+        if self.state is not ServerState.STANDBY:
+            raise PostgresFailed("it is no standby", hint="It is a simulation.")
+        if upstream != self.upstream:
+            self.upstream, self.streaming = upstream, False
+
+    def promote(self, timeout_s: float, deadline: float) -> int:
+        host = self.host
+        host.busy(0.005, 0.04)
+        if self.state is not ServerState.STANDBY:
+            raise PostgresFailed("PostgreSQL does not run as a standby", hint="It is a simulation.")
+        if host.boottime() >= deadline:
+            raise LeaseMovedOn("the promotion came too late", hint="It is a simulation.")
+        process = self.process
+        host.after(host.dice.uniform(0.02, 0.25) * self.slow, lambda: self._promoted(process))
+        until = host.scheduler.now + timeout_s
+        while self.process == process and self.state is ServerState.STANDBY and host.scheduler.now < until:
+            host.scheduler.sleep(0.02)
+        if self.process != process or self.state is not ServerState.PRIMARY or self.wal is None:
+            raise PostgresFailed("it is not promoted", hint="It is a simulation.")
+        return self.wal.timeline
+
+    def _promoted(self, process: int) -> None:
+        if self.process != process or self.state is not ServerState.STANDBY or self.wal is None:
+            return
+        if self.replay_blocked or self.host.disk_hangs:
+            self.host.after(0.3, lambda: self._promoted(process))
+            return
+        self.wal.written = self.wal.flushed  # what the receiver had not flushed is read from disk no more
+        self.wal.crash(writer=False)
+        self.wal.fork(self.world.lines.begin(self.wal.known_timeline + 1, self.host.name))
+        self.state, self.upstream, self.streaming = ServerState.PRIMARY, "", False
+        self.heard.clear()
+        self.world.promoted(self.host)
+        self.host.reassess()
+
+    def stop(self, timeout_s: float) -> None:
+        host = self.host
+        host.busy(0.002, 0.01)
+        if self.orphans or self.state is ServerState.STARTING:
+            self.kill()
+            return
+        if self.state not in RUNNING or self.wal is None:
+            return
+        self.world.stops(host)
+        process = self.process
+        self.stopping = True
+        self.waiting.clear()
+        if self.state is ServerState.PRIMARY:
+            self.wal.append(CHECKPOINT_BYTES)
+        host.reassess()
+        until = host.scheduler.now + timeout_s
+        host.after(host.dice.uniform(0.02, 0.3) * self.slow, lambda: self._stopped(process))
+        while self.process == process:
+            if host.scheduler.now >= until:
+                self.kill()
+                return
+            host.scheduler.sleep(0.02)
+
+    def _stopped(self, process: int) -> None:
+        """The end of a fast shutdown: walsenders have sent everything to whoever is connected."""
+        if self.process != process or not self.stopping or self.wal is None:
+            return
+        drained = self.state is not ServerState.PRIMARY or self.world.drain(self.host)
+        if not drained or self.host.disk_hangs or self.hangs:
+            self.host.after(0.1, lambda: self._stopped(process))
+            return
+        self.wal.flush(self.wal.written)
+        self.state = ServerState.STOPPED
+        self._gone(clean=True)
+
+    def kill(self) -> None:
+        self.host.busy(0.005, 0.05)
+        if self.state in (*RUNNING, ServerState.STARTING) or self.orphans:
+            self.crash()
+
+    def checkpoint(self) -> None:
+        self.host.disk_busy(0.05, 0.4)
+
+    # The port: making and bringing back
+
+    def init(self, progress: Progress) -> None:
+        assert self.wal is None, "initdb never runs over data"
+        self.host.disk_busy(0.5, 2.0)
+        self.system = self.world.new_system(self.host.name)
+        self.wal = w.fresh(self.world.lines, self.host.name)
+        self.state, self.clean = ServerState.STOPPED, True
+
+    def clone(self, upstream: str, progress: Progress) -> None:
+        assert self.state in (ServerState.STOPPED, ServerState.ABSENT), "never under a running server"
+        with self.world.destructive(self.host, "clone" if self.wal is not None else ""):
+            copied, system = self._copy_of(upstream, 0.5, 4.0)
+            self.wal, self.system, self.half_rewound = copied, system, False
+            self.state = ServerState.STOPPED
+
+    def rewind(self, upstream: str, progress: Progress) -> Mapping[str, object]:
+        assert self.state is ServerState.STOPPED, "never under a running server"
+        if self.half_rewound or self.wal is None:
+            raise PostgresFailed("a rewind did not end here", hint="It is a simulation.")
+        try:
+            source = self.world.source(self.host, upstream)
+            self.host.disk_busy(0.1, 0.8)
+        except PostgresFailed as error:
+            raise RewindNotBegun("it cannot be reached", hint="It is a simulation.") from error
+        assert source.wal is not None
+        shared = self.wal.divergence(source.wal)
+        if shared >= self.wal.written and self.wal.timeline in {
+            source.wal.timeline,
+            *(f.timeline for f in source.wal.history),
+        }:
+            return {}  # no rewind required, as far as timelines and LSNs tell
+        with self.world.destructive(self.host, "rewind"):
+            self.half_rewound = True
+            copied, _ = self._copy_of(upstream, 0.2, 2.0)
+            self.wal, self.half_rewound = copied, False
+        return {"kept": "diverged", "lost": {}}
+
+    def _copy_of(self, upstream: str, least_s: float, most_s: float) -> tuple[w.Wal, str]:
+        """Raises PostgresFailed when the source is lost on the way."""
+        process = self.world.source(self.host, upstream).process
+        for _ in range(4):
+            self.host.disk_busy(least_s / 4, most_s / 4)
+            source = self.world.source(self.host, upstream)
+            if source.process != process:
+                raise PostgresFailed(f"{upstream} was restarted", hint="It is a simulation.")
+        assert source.wal is not None
+        return source.wal.copy(), source.system

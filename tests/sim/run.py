@@ -1,0 +1,164 @@
+"""One seed: a world, faults over it, then none, then blips; and the judgement of what happened."""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+import failover_agent.shell
+from failover_agent.core.model import ServerState
+from failover_agent.core.timings import BLIP_S
+from tests.sim.checkers import Anomaly, judge
+from tests.sim.faults import Faults
+from tests.sim.history import AtEnd, NodeAtEnd, Phase
+from tests.sim.host import Host
+from tests.sim.network import Way
+from tests.sim.sched import threading_of
+from tests.sim.world import World
+
+SETTLED_S = 2.0  # whole for this long is whole
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    seed: int
+    anomalies: tuple[Anomaly, ...]
+    fingerprint: str
+    simulated_s: float
+    events: tuple[str, ...]  # the last of the trace, for people
+
+
+def threaded_modules() -> list[ModuleType]:
+    """Every module of the agent that a simulation runs and that may use threads."""
+    names = [m.name for m in pkgutil.iter_modules(failover_agent.shell.__path__, "failover_agent.shell.")]
+    for name in (*names, "failover_agent.adapters.gate", "failover_agent.adapters.memory"):
+        import_module(name)
+    return [sys.modules[name] for name in (*names, "failover_agent.adapters.gate")]
+
+
+def run_seed(seed: int, *, keep_events: int = 60) -> Result:
+    """Raises UnusableHistory."""
+    world = World(seed)
+    with threading_of(world.scheduler, threaded_modules()):
+        _phases(world)
+        world.close()
+    anomalies = judge(world.history)
+    lines = [f"{t:9.3f} {n or '-':4} {e} {v}" for t, n, e, v in world.events[-keep_events:]]
+    return Result(seed, tuple(anomalies), world.fingerprint(), world.scheduler.now, tuple(lines))
+
+
+def _phases(world: World) -> None:
+    ttl_s = world.timings.ttl_s
+    dice = world.dice_for("faults")
+    faults = Faults(world, dice)
+    safety_s = min(90.0, 10 + 10 * ttl_s)
+    faults.unleash(safety_s)
+    _phase(world, "safety", lambda: world.run(safety_s))
+    faults.heal()
+    bound_s = 40 + 6 * ttl_s
+    _phase(world, "liveness", lambda: _until_whole(world, bound_s))
+    if world.history.ends[-1].whole:
+        _phase(world, "calm", lambda: _blips(world, 4 * ttl_s))
+
+
+def _phase(world: World, name: str, run: Callable[[], object]) -> None:
+    begin = world.scheduler.now
+    run()
+    world.history.phases.append(Phase(name, begin, world.scheduler.now))
+    world.history.ends.append(_at_end(world, name, world.scheduler.now - begin))
+
+
+def _until_whole(world: World, bound_s: float) -> None:
+    end = world.scheduler.now + bound_s
+    since: float | None = None
+    while world.scheduler.now < end:
+        world.run(0.25)
+        if not is_whole(world):
+            since = None
+        elif since is None:
+            since = world.scheduler.now
+        elif world.scheduler.now - since >= SETTLED_S:
+            return
+
+
+def _blips(world: World, seconds: float) -> None:
+    """Silences and slow answers, each shorter than what is promised to be borne."""
+    dice, network, t = world.dice_for("blips"), world.network, world.timings
+    end = world.scheduler.now + seconds
+    while world.scheduler.now < end:
+        host = dice.choice(list(world.hosts.values()))
+        kind = dice.choice(("silence", "slow", "answers", "pause"))
+        ways = network.store_ways.setdefault(host.name, [])
+        if kind == "silence":
+            links = [x for other in world.hosts for x in ((host.name, other), (other, host.name))]
+            for link in links:
+                network.cut[link] = network.cut.get(link, 0) + 1
+            ways.append(Way(away=True))
+            world.run(BLIP_S * dice.uniform(0.3, 1.0))
+            ways.clear()
+            for link in links:
+                network.cut[link] -= 1
+        elif kind == "slow":
+            ways.append(Way(slow_s=t.request_timeout_s * 0.4))
+            world.run(dice.uniform(0.5, 2) * t.beat_s)
+            ways.clear()
+        elif kind == "answers":
+            ways.append(Way(lost_answers=1.0))
+            world.run(BLIP_S)
+            ways.clear()
+        else:
+            host.pause()
+            world.run(BLIP_S * dice.uniform(0.3, 1.0))
+            host.resume()
+        world.run(dice.uniform(1, 2) * t.beat_s)
+
+
+def primary_of(world: World) -> Host | None:
+    found = [h for name, h in world.hosts.items() if world.may_write(name)]
+    return found[0] if len(found) == 1 else None
+
+
+def is_whole(world: World) -> bool:
+    primary = primary_of(world)
+    if primary is None or set(world.tables.values()) != {f"eni-{primary.name}"}:
+        return False
+    others = [h for h in world.hosts.values() if h is not primary]
+    return all(_streams(world, h, primary) for h in others)
+
+
+def _streams(world: World, host: Host, primary: Host) -> bool:
+    return host.postgres.state is ServerState.STANDBY and world.receivers[host.name].streams_from(primary)
+
+
+def _at_end(world: World, phase: str, waited_s: float) -> AtEnd:
+    primary = primary_of(world)
+    nodes = tuple(_node_at_end(world, h, primary) for h in world.hosts.values())
+    item = world.item()
+    return AtEnd(
+        phase,
+        world.scheduler.now,
+        is_whole(world),
+        round(waited_s, 3),
+        nodes,
+        tuple((table, target.removeprefix("eni-")) for table, target in world.tables.items()),
+        item.epoch if item else 0,
+    )
+
+
+def _node_at_end(world: World, host: Host, primary: Host | None) -> NodeAtEnd:
+    pg, life = host.postgres, host.life
+    same = True
+    streams = primary is not None and host is not primary and _streams(world, host, primary)
+    missing: tuple[int, ...] = ()
+    if pg.wal is not None and primary is not None and primary.postgres.wal is not None:
+        same = pg.wal.shares_until(primary.postgres.wal) >= pg.wal.written
+    if primary is host and pg.wal is not None:
+        missing = tuple(n for n, a in world.acked.items() if not pg.wal.has(a.line, a.lsn))
+    rule = life.agent.loop.rule if life and life.alive and life.agent else "no agent"
+    return NodeAtEnd(
+        host.name, pg.state.value, world.may_write(host.name), streams, pg.upstream, same, missing, rule
+    )

@@ -1,0 +1,271 @@
+"""Time, tasks and locks of a simulation: many threads of control, one at a time, in an order a seed decides.
+
+A task is a greenlet that runs until it waits: for time, a lock, an event, an answer. What it waits for
+puts it back into one queue, ordered by simulated time and then by the order of asking. Nothing else
+chooses who runs, so the same seed gives the same run.
+
+`threading_of(scheduler)` has the names of the standard library's `threading` that the shell uses; with it in
+their place, the shell's locks and events block a task and not the process.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType, TracebackType
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+Call = Callable[[], None]
+
+
+class Actor:
+    """Who a task belongs to: an operating-system process. Held: it gets no processor. Dead: never again."""
+
+    def __init__(self, scheduler: Scheduler, name: str) -> None:
+        self.scheduler = scheduler
+        self.name = name
+        self.alive = True
+        self.holds = 0  # reasons why it may not run now
+        self._parked: list[Call] = []
+        self._tasks: list[Task] = []
+
+    def spawn(self, name: str, work: Call) -> Task:
+        self._tasks = [task for task in self._tasks if not task.glet.dead]
+        task = Task(self, name, work)
+        self._tasks.append(task)
+        self.scheduler.at(self.scheduler.now, task.begin)
+        return task
+
+    def hold(self) -> None:
+        self.holds += 1
+
+    def release(self) -> None:
+        self.holds -= 1
+        if self.holds == 0:
+            parked, self._parked = self._parked, []
+            for call in parked:
+                self.scheduler.at(self.scheduler.now, call)
+
+    def park(self, call: Call) -> None:
+        self._parked.append(call)
+
+    def unwind(self) -> None:
+        """Let every task's stack go, at the end of a simulation."""
+        self.alive = False
+        for task in self._tasks:
+            task.unwind()
+
+
+class Task:
+    def __init__(self, actor: Actor, name: str, work: Call) -> None:
+        self.actor = actor
+        self.name = name
+        self._work = work
+        self._serial = 0  # of its waits: what woke it from an earlier one is stale
+        self._begun = False
+        self.glet: greenlet = greenlet(self._body)
+
+    def _body(self) -> None:
+        try:
+            self._work()
+        except GreenletExit:
+            return
+
+    def begin(self) -> None:
+        self._begun = True
+        self._go(0)
+
+    def wake(self, serial: int) -> None:
+        """Go on, if it still waits as it did under `serial`."""
+        self._go(serial)
+
+    def _go(self, serial: int) -> None:
+        actor = self.actor
+        if serial != self._serial or not actor.alive or self.glet.dead:
+            return
+        if actor.holds:
+            actor.park(lambda: self._go(serial))
+            return
+        scheduler = actor.scheduler
+        before, scheduler.current = scheduler.current, self
+        self.glet.parent = getcurrent()
+        try:
+            self.glet.switch()
+        finally:
+            scheduler.current = before
+
+    def wait(self) -> None:
+        """Give up the processor until somebody wakes this wait's serial."""
+        parent = self.glet.parent
+        assert parent is not None, "a running task was started by somebody"
+        parent.switch()
+
+    def next_serial(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def unwind(self) -> None:
+        if self._begun and not self.glet.dead:
+            self.glet.parent = getcurrent()
+            self.glet.throw(GreenletExit)
+
+
+class Scheduler:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.current: Task | None = None
+        self.closing = False
+        self._queue: list[tuple[float, int, Call]] = []
+        self._number = 0
+
+    def at(self, moment: float, call: Call) -> None:
+        self._number += 1
+        heapq.heappush(self._queue, (moment, self._number, call))
+
+    def after(self, seconds: float, call: Call) -> None:
+        self.at(self.now + seconds, call)
+
+    def run(self, until: float, stop: Callable[[], bool] | None = None) -> bool:
+        """Let time pass; True as soon as `stop` holds after some event."""
+        queue = self._queue
+        while queue and queue[0][0] <= until:
+            moment, _, call = heapq.heappop(queue)
+            if moment > self.now:
+                self.now = moment
+            call()
+            if stop is not None and stop():
+                return True
+        self.now = max(self.now, until)
+        return False
+
+    def sleep(self, seconds: float) -> None:
+        """Of the task that runs; outside of one, nothing waits."""
+        self._exit_if_closing()
+        task = self.current
+        if task is None:
+            return
+        serial = task.next_serial()
+        self.at(self.now + seconds, lambda: task.wake(serial))
+        task.wait()
+        self._exit_if_closing()
+
+    def _exit_if_closing(self) -> None:
+        if self.closing:
+            raise GreenletExit
+
+    def block(self, waiters: list[Call], timeout_s: float | None) -> None:
+        """Wait until a call of `waiters` is made or the time is over."""
+        self._exit_if_closing()
+        task = self.current
+        assert task is not None, "only a task can wait"
+        serial = task.next_serial()
+        waiters.append(lambda: task.wake(serial))
+        if timeout_s is not None:
+            self.at(self.now + max(0.0, timeout_s), lambda: task.wake(serial))
+        task.wait()
+        self._exit_if_closing()
+
+    def close(self, actors: Iterator[Actor]) -> None:
+        self.closing = True
+        for actor in actors:
+            actor.unwind()
+        self._queue.clear()
+
+
+class Event:
+    """threading.Event, as far as the shell uses it."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._set = False
+        self._waiters: list[Call] = []
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        self._set = True
+        waiters, self._waiters = self._waiters, []
+        for wake in waiters:
+            self._scheduler.at(self._scheduler.now, wake)
+
+    def clear(self) -> None:
+        self._set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self._set:
+            self._scheduler.block(self._waiters, timeout)
+        return self._set
+
+
+class Lock:
+    """threading.Lock and RLock, owned by a task."""
+
+    def __init__(self, scheduler: Scheduler, *, again: bool) -> None:
+        self._scheduler = scheduler
+        self._again = again
+        self._owner: Task | None = None
+        self._depth = 0
+        self._waiters: list[Call] = []
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        me = self._scheduler.current
+        if self._scheduler.closing:
+            return True
+        if self._again and self._owner is me and self._depth:
+            self._depth += 1
+            return True
+        until = self._scheduler.now + timeout
+        while self._depth:
+            if not blocking or (timeout >= 0 and self._scheduler.now >= until):
+                return False
+            self._scheduler.block(self._waiters, until - self._scheduler.now if timeout >= 0 else None)
+        self._owner, self._depth = me, 1
+        return True
+
+    def release(self) -> None:
+        if self._scheduler.closing:
+            return
+        self._depth -= 1
+        if self._depth == 0:
+            self._owner = None
+            waiters, self._waiters = self._waiters, []
+            for wake in waiters:
+                self._scheduler.at(self._scheduler.now, wake)
+
+    def locked(self) -> bool:
+        return self._depth > 0
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class _Threading(ModuleType):
+    """Stands where a module of the shell has `threading`."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__("threading")
+        self.Lock = lambda: Lock(scheduler, again=False)
+        self.RLock = lambda: Lock(scheduler, again=True)
+        self.Event = lambda: Event(scheduler)
+
+
+@contextmanager
+def threading_of(scheduler: Scheduler, modules: list[ModuleType]) -> Iterator[None]:
+    """Within it, what `modules` call threading is the scheduler's."""
+    stand_in = _Threading(scheduler)
+    before = [(module, module.__dict__["threading"]) for module in modules if "threading" in module.__dict__]
+    for module, _ in before:
+        module.__dict__["threading"] = stand_in
+    try:
+        yield
+    finally:
+        for module, real in before:
+            module.__dict__["threading"] = real

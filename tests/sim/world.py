@@ -1,0 +1,335 @@
+"""A simulated cluster: real agents over simulated hosts, PostgreSQL, network and cloud, all from one seed.
+
+    world = World(seed)
+    world.run(60)        true seconds; faults are laid over it by `faults`
+    world.history        what the checkers read
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from failover_agent.adapters.memory import MemoryLeaseStore
+from failover_agent.core.model import (
+    Absent,
+    Holder,
+    Landed,
+    LeaseItem,
+    Member,
+    ServerState,
+    Timings,
+    Version,
+    WriteOutcome,
+)
+from failover_agent.core.timings import PROFILES
+from failover_agent.errors import PostgresFailed
+from tests.sim import wal as w
+from tests.sim.clients import Client, Reader
+from tests.sim.history import Ack, ClaimSent, History, LeaseWrite, Mistake, Promotion, Window
+from tests.sim.host import Host, Session
+from tests.sim.life import VIP, Life
+from tests.sim.network import Network
+from tests.sim.postgres import SimPostgres
+from tests.sim.replication import Receiver
+from tests.sim.sched import Scheduler
+
+TABLES = ("rtb-a", "rtb-b")
+_NODES = (2, 2, 2, 3, 3, 3, 3, 4, 5, 7)
+_PROFILES = ("fast", "fast", "fast", "balanced", "balanced", "balanced", "patient")
+
+
+@dataclass(slots=True)
+class OpenWindow:
+    line: int
+    begin: float
+    until: float
+
+
+class World:
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        dice = self.dice_for("shape")
+        self.profile = dice.choice(_PROFILES)
+        self.timings: Timings = PROFILES[self.profile]
+        self.lag_limit_bytes = dice.choice((0, 200, 1 << 24))
+        names = [f"db{i}" for i in range(1, dice.choice(_NODES) + 1)]
+        self.history = History(seed, "async", self.timings.ttl_s, self.lag_limit_bytes, tuple(names))
+        self.events: list[tuple[float, str, str, dict[str, object]]] = []
+        self.scheduler = Scheduler()
+        self.network = Network(self.scheduler, self.dice_for("network"))
+        self.store = MemoryLeaseStore()
+        self.tables = dict.fromkeys(TABLES, "")
+        self.stale_routes: dict[str, str] | None = None
+        self.lines = w.Lines()
+        self.touched_at = 0.0
+        self.acked: dict[int, Ack] = {}
+        self.lives: list[Life] = []
+        self.ambushes: list[Callable[[Host, str], bool]] = []
+        self._numbers = itertools.count(1)
+        self._first_sent: dict[str, float] = {}
+        self._windows: dict[str, OpenWindow] = {}
+        self._touching: dict[str, Life] = {}  # whose data directory is being replaced, by which process
+        self.members = {n: Member(n, f"10.0.0.{i}", f"az-{i % 3}", f"i-{n}") for i, n in enumerate(names, 1)}
+        self.hosts: dict[str, Host] = {}
+        self.receivers: dict[str, Receiver] = {}
+        for index, name in enumerate(names):
+            self.hosts[name] = self._host(name, index)
+        for name, host in self.hosts.items():
+            self.receivers[name] = Receiver(host, self.hosts, self.network, self.dice_for(f"receiver {name}"))
+        if dice.random() < 0.85:
+            self._as_if_it_had_run()
+        self._clients(dice)
+        for host in self.hosts.values():
+            self.scheduler.after(dice.uniform(0, 1), self.starter(host))
+
+    def dice_for(self, what: str) -> random.Random:
+        """Chance of its own for each part, so that one part's change leaves the others' as they were."""
+        return random.Random(f"{self.seed} {what}")
+
+    def _host(self, name: str, index: int) -> Host:
+        host = Host(self.scheduler, name, index, self.members[name].az, self.dice_for(f"host {name}"))
+        host.postgres = SimPostgres(host, self)
+        host.on_change = self._reassess
+        return host
+
+    def _as_if_it_had_run(self) -> None:
+        wal = w.fresh(self.lines, "db1")
+        for host in self.hosts.values():
+            host.postgres.wal, host.postgres.system = wal.copy(), "system of old"
+            host.postgres.state, host.token = ServerState.STOPPED, False
+        item = LeaseItem("c", "system of old", None, 1, "old", self.timings.ttl_s, 1, w.START)
+        assert isinstance(self.store.write(item, only_if=Absent()), Landed)
+        self.history.writes.append(LeaseWrite(0.0, "", item, 0.0))
+
+    def _clients(self, dice: random.Random) -> None:
+        for table in TABLES:
+            Client(self, table, 0.15, self.dice_for(f"client {table}"))
+        Client(self, "", 0.1, self.dice_for("client"))
+        for host in self.hosts.values():
+            if dice.random() < 0.5:
+                Reader(self, host, 0.4, self.dice_for(f"reader {host.name}"))
+
+    # Running
+
+    def run(self, seconds: float, stop: Callable[[], bool] | None = None) -> bool:
+        return self.scheduler.run(self.scheduler.now + seconds, stop)
+
+    def close(self) -> None:
+        for host in self.hosts.values():
+            self._reassess(host)
+            self._end_window(host.name, self.scheduler.now)
+        self.scheduler.close(iter(self.lives))
+
+    def starter(self, host: Host) -> Callable[[], None]:
+        """Starts the next life of the host's agent, unless one runs or the host is down."""
+
+        def start() -> None:
+            if host.up and (host.life is None or not host.life.alive):
+                host.life = Life(self, host)
+                self.lives.append(host.life)
+                self.trace(host.name, "agent-starts", {})
+
+        return start
+
+    def trace(self, node: str, event: str, values: dict[str, object]) -> None:
+        if not self.scheduler.closing:
+            self.events.append((self.scheduler.now, node, event, values))
+
+    def fingerprint(self) -> str:
+        """Equal for equal runs."""
+        found = hashlib.blake2b(digest_size=8)
+        for event in self.events:
+            found.update(repr(event).encode())
+        return found.hexdigest()
+
+    def next_life(self) -> int:
+        return len(self.lives) + 1
+
+    def next_write(self) -> int:
+        return next(self._numbers)
+
+    def new_system(self, name: str) -> str:
+        return f"made by {name} at {self.scheduler.now:.3f}"
+
+    def open_session(self, host: Host, *, as_reader: bool) -> Session:
+        session = Session(next(self._numbers), host.postgres.process, as_reader)
+        host.sessions[session.number] = session
+        return session
+
+    def acknowledged(self, ack: Ack) -> None:
+        self.acked[ack.number] = ack
+        self.history.acks.append(ack)
+
+    # Windows in which a client could be told that a write is committed
+
+    def _reassess(self, host: Host) -> None:
+        now, pg = self.scheduler.now, host.postgres
+        until = host.kernel.until() if host.up and not host.paused and pg.writes() else 0.0
+        line = pg.wal.line.number if pg.wal is not None else 0
+        window = self._windows.get(host.name)
+        if window is not None and (until <= now or window.until <= now or window.line != line):
+            self._end_window(host.name, now)
+            window = None
+        if until > now:
+            if window is None:
+                self._windows[host.name] = OpenWindow(line, now, until)
+            else:
+                window.until = until
+
+    def _end_window(self, name: str, now: float) -> None:
+        window = self._windows.pop(name, None)
+        if window is not None:
+            self.history.windows.append(Window(name, window.line, window.begin, min(now, window.until)))
+
+    def may_write(self, name: str) -> bool:
+        self._reassess(self.hosts[name])
+        return name in self._windows
+
+    # What the ports tell
+
+    def ambush(self, host: Host, what: str) -> None:
+        """A fault may lie in wait for this moment."""
+        if self.ambushes:
+            self.ambushes = [trap for trap in self.ambushes if not trap(host, what)]
+
+    def item(self) -> LeaseItem | None:
+        item = self.store.read()
+        assert item is None or isinstance(item, LeaseItem)
+        return item
+
+    def sends(self, host: Host, item: LeaseItem, only_if: Absent | Version) -> None:
+        now = self.scheduler.now
+        self._first_sent.setdefault(item.token, now)
+        if item.holder is None:
+            if host.postgres.writes():
+                self.mistake(host, "N3", "the lease is given away while PostgreSQL here may still write")
+            self.ambush(host, "release")
+        elif isinstance(only_if, Absent) or item.epoch > only_if.epoch:
+            self._claims(host, item)
+            self.ambush(host, "claim")
+        else:
+            self.ambush(host, "renewal")
+
+    def _claims(self, host: Host, item: LeaseItem) -> None:
+        stands, wal = self.item(), host.postgres.wal
+        if stands is None or wal is None:
+            return
+        better = tuple(o.name for o in self.hosts.values() if self._is_surely_better(o, host))
+        self.history.claims.append(
+            ClaimSent(
+                self.scheduler.now,
+                host.name,
+                item.epoch,
+                stands.lsn - wal.flushed,
+                better,
+                stands.holder is None and stands.offered_to == host.name,
+            )
+        )
+
+    def _is_surely_better(self, other: Host, host: Host) -> bool:
+        """More WAL, and nothing for so long that the claimant can have missed it."""
+        t, a, b = self.timings, other.postgres, host.postgres
+        since = self.scheduler.now - (2 * t.poll_s + 3 * t.request_timeout_s + 1.5)
+        life = other.life
+        if other is host or a.wal is None or b.wal is None or a.state is not ServerState.STANDBY:
+            return False
+        if life is None or not life.alive or life.agent is None or not other.talks() or a.system != b.system:
+            return False
+        steady = [self.touched_at, self.network.healthy_since(other.name, host.name)]
+        steady += [h.touched_at for h in (other, host)] + [h.moved_at for h in (other, host)]
+        fit = not life.agent.report().nofailover and a.wal.timeline == b.wal.timeline
+        return fit and a.wal.flushed > b.wal.flushed and max(steady) < since
+
+    def lands(self, host: Host, item: LeaseItem, only_if: Absent | Version) -> WriteOutcome:
+        outcome = self.store.write(item, only_if=only_if)
+        if isinstance(outcome, Landed):
+            now = self.scheduler.now
+            self.history.writes.append(LeaseWrite(now, host.name, item, self._first_sent[item.token]))
+            who = item.holder.name if isinstance(item.holder, Holder) else f"nobody, to {item.offered_to}"
+            self.trace(host.name, "landed", {"epoch": item.epoch, "holder": who, "token": item.token})
+        return outcome
+
+    def route(self, host: Host, table: str, interface: str) -> None:
+        self.tables[table] = interface
+        self.trace(host.name, "route", {"table": table, "to": interface})
+
+    def shown_routes(self) -> dict[str, str]:
+        return self.tables if self.stale_routes is None else self.stale_routes
+
+    def mistake(self, host: Host, rule: str, what: str) -> None:
+        self.trace(host.name, "mistake", {"rule": rule, "what": what})
+        self.history.mistakes.append(Mistake(self.scheduler.now, host.name, rule, what))
+
+    def promoted(self, host: Host) -> None:
+        wal, item = host.postgres.wal, self.item()
+        assert wal is not None
+        there = w.commits_of(wal)
+        host.moved_at = self.scheduler.now
+        self.history.promotions.append(
+            Promotion(
+                self.scheduler.now,
+                host.name,
+                wal.line.number,
+                wal.timeline,
+                item.epoch if item else 0,
+                sum(s.as_reader for s in host.sessions.values()),
+                host.kernel.is_open(),
+                tuple(sorted(self.acked.keys() - there)),
+                self._was_handed_over(host),
+            )
+        )
+        self.trace(host.name, "promoted", {"timeline": wal.timeline, "line": wal.line.number})
+
+    def _was_handed_over(self, host: Host) -> bool:
+        item = self.item()
+        if item is None:
+            return False
+        before = [x for x in self.history.writes if x.item.epoch == item.epoch - 1]
+        return bool(before) and before[-1].item.holder is None and before[-1].item.offered_to == host.name
+
+    def stops(self, host: Host) -> None:
+        if host.postgres.state is not ServerState.PRIMARY or host.kernel.refuses:
+            return
+        if host.kernel.is_open():
+            self.mistake(host, "order", "PostgreSQL is stopped while the gate is open")
+        if VIP in host.addresses.here:
+            self.mistake(host, "G8", "PostgreSQL is stopped while the virtual address is here")
+
+    # Replication and copies
+
+    def replicas_of(self, name: str) -> tuple[str, ...]:
+        host = self.hosts[name]
+        return tuple(n for n, r in self.receivers.items() if r.streams_from(host))
+
+    def drain(self, host: Host) -> bool:
+        return all([r.drain(host) for r in self.receivers.values() if r.streams_from(host)])
+
+    def source(self, host: Host, upstream: str) -> SimPostgres:
+        """The server a copy is made from. Raises PostgresFailed."""
+        other = self.hosts[upstream]
+        ways = self.network.passes(host.name, upstream) and self.network.passes(upstream, host.name)
+        serves = other.postgres.state is ServerState.PRIMARY and not other.postgres.stopping
+        if not ways or not other.talks() or not serves:
+            raise PostgresFailed(f"{upstream} cannot be copied from", hint="It is a simulation.")
+        return other.postgres
+
+    @contextmanager
+    def destructive(self, host: Host, what: str) -> Iterator[None]:
+        """While a data directory that holds something is being replaced (N5)."""
+        others = [n for n, life in self._touching.items() if life.alive and n != host.name]
+        if what:
+            self.ambush(host, what)
+            if others:
+                self.mistake(host, "N5", f"its {what} begins while {others[0]} is being rewound or cloned")
+            assert host.life is not None
+            self._touching[host.name] = host.life
+        try:
+            yield
+        finally:
+            if what:
+                self._touching.pop(host.name, None)
