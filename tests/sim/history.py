@@ -63,7 +63,7 @@ class Promotion:
     epoch: int  # the store's at that moment
     sessions: int  # of readers that lived on
     gate_open: bool
-    missing: tuple[int, ...]  # numbers of acknowledged writes that it does not have
+    missing: tuple[int, ...]  # numbers of acknowledged writes that it does not have and its predecessor had
     handed_over: bool  # its lease was offered to it by name
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from failover_agent.core.model import Unknown
 from tests.sim.host import Host
-from tests.sim.sched import Call, Scheduler
+from tests.sim.sched import REQUEST, Call, Scheduler
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Network:
         def arrive() -> None:
             life = b.life
             if b.up and life is not None and life.alive and life.agent is not None:
-                life.spawn("request", serve)
+                life.spawn(REQUEST, serve)
 
         def serve() -> None:
             result = work()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RECEIVER_TIMEOUT_S = 5.0
 RETRY_S = 1.0
-PULL_S = (0.05, 0.11)
+PULL_S = (0.06, 0.14)
 
 
 def fits(standby: Wal, sender: Wal) -> bool:

@@ -19,6 +19,8 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 Call = Callable[[], None]
 
+REQUEST = "request"  # name of a task that answers another node
+
 
 class Actor:
     """Who a task belongs to: an operating-system process. Held: it gets no processor. Dead: never again."""
@@ -32,7 +34,8 @@ class Actor:
         self._tasks: list[Task] = []
 
     def spawn(self, name: str, work: Call) -> Task:
-        self._tasks = [task for task in self._tasks if not task.glet.dead]
+        if len(self._tasks) > 40:
+            self._tasks = [task for task in self._tasks if not task.glet.dead]
         task = Task(self, name, work)
         self._tasks.append(task)
         self.scheduler.at(self.scheduler.now, task.begin)
@@ -63,7 +66,7 @@ class Task:
         self.actor = actor
         self.name = name
         self._work = work
-        self._serial = 0  # of its waits: what woke it from an earlier one is stale
+        self.serial = 0  # of its waits: what woke it from an earlier one is stale
         self._begun = False
         self.glet: greenlet = greenlet(self._body)
 
@@ -75,18 +78,15 @@ class Task:
 
     def begin(self) -> None:
         self._begun = True
-        self._go(0)
+        self.go(0)
 
-    def wake(self, serial: int) -> None:
+    def go(self, serial: int) -> None:
         """Go on, if it still waits as it did under `serial`."""
-        self._go(serial)
-
-    def _go(self, serial: int) -> None:
         actor = self.actor
-        if serial != self._serial or not actor.alive or self.glet.dead:
+        if serial != self.serial or not actor.alive or self.glet.dead:
             return
         if actor.holds:
-            actor.park(lambda: self._go(serial))
+            actor.park(lambda: self.go(serial))
             return
         scheduler = actor.scheduler
         before, scheduler.current = scheduler.current, self
@@ -101,10 +101,6 @@ class Task:
         parent = self.glet.parent
         assert parent is not None, "a running task was started by somebody"
         parent.switch()
-
-    def next_serial(self) -> int:
-        self._serial += 1
-        return self._serial
 
     def unwind(self) -> None:
         if self._begun and not self.glet.dead:
@@ -142,30 +138,34 @@ class Scheduler:
 
     def sleep(self, seconds: float) -> None:
         """Of the task that runs; outside of one, nothing waits."""
-        self._exit_if_closing()
+        if self.closing:
+            raise GreenletExit
         task = self.current
         if task is None:
             return
-        serial = task.next_serial()
-        self.at(self.now + seconds, lambda: task.wake(serial))
+        serial = task.serial = task.serial + 1
+        self.at(self.now + seconds, lambda: task.go(serial))
         task.wait()
-        self._exit_if_closing()
-
-    def _exit_if_closing(self) -> None:
         if self.closing:
             raise GreenletExit
 
     def block(self, waiters: list[Call], timeout_s: float | None) -> None:
         """Wait until a call of `waiters` is made or the time is over."""
-        self._exit_if_closing()
+        if self.closing:
+            raise GreenletExit
         task = self.current
         assert task is not None, "only a task can wait"
-        serial = task.next_serial()
-        waiters.append(lambda: task.wake(serial))
+        serial = task.serial = task.serial + 1
+
+        def wake() -> None:
+            task.go(serial)
+
+        waiters.append(wake)
         if timeout_s is not None:
-            self.at(self.now + max(0.0, timeout_s), lambda: task.wake(serial))
+            self.at(self.now + max(0.0, timeout_s), wake)
         task.wait()
-        self._exit_if_closing()
+        if self.closing:
+            raise GreenletExit
 
     def close(self, actors: Iterator[Actor]) -> None:
         self.closing = True

@@ -39,7 +39,7 @@ from tests.sim.replication import Receiver
 from tests.sim.sched import Scheduler
 
 TABLES = ("rtb-a", "rtb-b")
-_NODES = (2, 2, 2, 3, 3, 3, 3, 4, 5, 7)
+_NODES = (*[2] * 6, *[3] * 9, 4, 4, 5, 5, 7)
 _PROFILES = ("fast", "fast", "fast", "balanced", "balanced", "balanced", "patient")
 
 
@@ -68,6 +68,7 @@ class World:
         self.lines = w.Lines()
         self.touched_at = 0.0
         self.acked: dict[int, Ack] = {}
+        self.lost: set[int] = set()  # acknowledged, and missing in a node that was promoted
         self.lives: list[Life] = []
         self.ambushes: list[Callable[[Host, str], bool]] = []
         self._numbers = itertools.count(1)
@@ -108,11 +109,11 @@ class World:
 
     def _clients(self, dice: random.Random) -> None:
         for table in TABLES:
-            Client(self, table, 0.15, self.dice_for(f"client {table}"))
-        Client(self, "", 0.1, self.dice_for("client"))
+            Client(self, table, 0.25, self.dice_for(f"client {table}"))
+        Client(self, "", 0.15, self.dice_for("client"))
         for host in self.hosts.values():
             if dice.random() < 0.5:
-                Reader(self, host, 0.4, self.dice_for(f"reader {host.name}"))
+                Reader(self, host, 0.5, self.dice_for(f"reader {host.name}"))
 
     # Running
 
@@ -268,7 +269,8 @@ class World:
     def promoted(self, host: Host) -> None:
         wal, item = host.postgres.wal, self.item()
         assert wal is not None
-        there = w.commits_of(wal)
+        missing = self.acked.keys() - w.commits_of(wal) - self.lost
+        self.lost |= missing
         host.moved_at = self.scheduler.now
         self.history.promotions.append(
             Promotion(
@@ -279,7 +281,7 @@ class World:
                 item.epoch if item else 0,
                 sum(s.as_reader for s in host.sessions.values()),
                 host.kernel.is_open(),
-                tuple(sorted(self.acked.keys() - there)),
+                tuple(sorted(missing)),
                 self._was_handed_over(host),
             )
         )
