@@ -146,7 +146,10 @@ def nothing_acknowledged_is_lost(h: History) -> list[str]:
 def copies_are_copies(h: History) -> list[str]:
     """A standby that streams has the bytes of its primary, not others of equal length (N2)."""
     return [
-        f"{n} at the end of {e.phase}" for e in h.ends for n in e.nodes if n.streaming and not n.same_as_primary
+        f"{n} at the end of {e.phase}"
+        for e in h.ends
+        for n in e.nodes
+        if n.streaming and not n.same_as_primary
     ]
 
 

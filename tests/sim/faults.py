@@ -48,6 +48,7 @@ class Faults:
             (3, "store-slow", self.store_slow),
             (4, "answers-lost", self.answers_lost),
             (4, "zombie-writes", self.zombie_writes),
+            (4, "store-flaky", self.store_flaky),
             (2, "store-away-for-all", self.store_away_for_all),
             (3, "ec2-late", self.ec2_late),
             (2, "ec2-away", self.ec2_away),
@@ -60,7 +61,7 @@ class Faults:
         )
 
     def unleash(self, seconds: float) -> None:
-        """Spread faults over the next `seconds`, some of them close together."""
+        """Lay faults over the next `seconds`, some of them close together."""
         dice, world = self._dice, self._world
         count = dice.randint(2, 9)
         at = 0.0
@@ -115,11 +116,14 @@ class Faults:
         """Strike when an agent does what is dangerous: right after it asked, before the answer."""
         moment, delay = self._dice.choice(AMBUSHED), self._dice.uniform(0, 0.03)
 
+        after = self._world.scheduler.after
+        self._trap(moment, lambda host: after(delay, lambda: self._strike(name, kind, host, length)))
+
+    def _trap(self, moment: str, spring: Callable[[Host], None]) -> None:
         def trap(host: Host, what: str) -> bool:
-            if what != moment:
-                return False
-            self._world.scheduler.after(delay, lambda: self._strike(name, kind, host, length))
-            return True
+            if what == moment:
+                spring(host)
+            return what == moment
 
         self._world.ambushes.append(trap)
 
@@ -300,6 +304,23 @@ class Faults:
         way = Way(late=self._dice.choice((0.2, 0.6, 1.0)), late_s=late_s)
         return self._way(self._world.network.store_ways, host.name, way)
 
+    def store_flaky(self, host: Host, length: float) -> Undo:
+        """Answers are lost, one comes through, then nothing does: what was believed of the first is put to the test."""
+        ways, t = self._world.network.store_ways, self._world.timings
+        way = Way(lost_answers=1.0)
+        undo = self._way(ways, host.name, way)
+
+        def then(**values: object) -> None:
+            for name, value in values.items():
+                setattr(way, name, value)
+
+        lost_s = self._dice.uniform(1.0, 4.0) * t.margin_s
+        after = self._world.scheduler.after
+        after(lost_s, lambda: then(lost_answers=0.0))
+        after(lost_s + self._dice.uniform(0.05, 0.4) * t.beat_s, lambda: then(away=True))
+        after(lost_s + 2 * t.ttl_s, lambda: then(away=False))
+        return undo
+
     def store_away_for_all(self, _: Host, __: float) -> Undo:
         way = Way(away=True) if self._dice.random() < 0.6 else Way(lost_answers=0.5, late=0.3, late_s=5.0)
         return self._way(self._world.network.store_ways, "", way)
@@ -355,4 +376,18 @@ class Faults:
             world.trace(host.name, "switchover-answer", {"to": to, "answer": answer})
 
         life.spawn("request", lambda: life.run_thread(order))
+        if self._dice.random() < 0.4:  # the moments of a handover are the ones to hurt
+            name, kind = self._dice.choice(
+                (
+                    ("agent-killed", self.agent_killed),
+                    ("power-loss", self.power_loss),
+                    ("pause", self.pause),
+                    ("answers-lost", self.answers_lost),
+                    ("zombie-writes", self.zombie_writes),
+                )
+            )
+            moment, delay, length = self._dice.choice(("release", "claim")), self._dice.uniform(0, 0.1), 2.0
+            self._trap(
+                moment, lambda h: world.scheduler.after(delay, lambda: self._strike(name, kind, h, length))
+            )
         return None

@@ -74,9 +74,7 @@ class SimStore:
 
     def _call(self, work: Callable[[], T]) -> T | Unknown:
         world = self._world
-        return world.network.call(
-            self._host, world.network.store_ways, work, world.timings.request_timeout_s
-        )
+        return world.network.call(self._host, world.network.store_ways, work, world.timings.request_timeout_s)
 
     def read(self) -> LeaseItem | Unknown | None:
         return self._call(self._world.store.read)

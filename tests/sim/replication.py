@@ -119,9 +119,7 @@ class Receiver:
 
     def streams_from(self, sender: Host) -> bool:
         pg = self._host.postgres
-        return (
-            pg.streaming and pg.upstream == sender.name and self._sender_process == sender.postgres.process
-        )
+        return pg.streaming and pg.upstream == sender.name and self._sender_process == sender.postgres.process
 
     def drain(self, sender: Host) -> bool:
         """The sender shuts down: everything arrives, or it must wait. A lagging receiver makes it wait."""

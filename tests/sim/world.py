@@ -1,8 +1,8 @@
 """A simulated cluster: real agents over simulated hosts, PostgreSQL, network and cloud, all from one seed.
 
-    world = World(seed)
-    world.run(60)        true seconds; faults are laid over it by `faults`
-    world.history        what the checkers read
+world = World(seed)
+world.run(60)        true seconds; faults are laid over it by `faults`
+world.history        what the checkers read
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class World:
 
     def dice_for(self, what: str) -> random.Random:
         """Chance of its own for each part, so that one part's change leaves the others' as they were."""
-        return random.Random(f"{self.seed} {what}")
+        return random.Random(f"{self.seed} {what}")  # noqa: S311  # chance that can be repeated
 
     def _host(self, name: str, index: int) -> Host:
         host = Host(self.scheduler, name, index, self.members[name].az, self.dice_for(f"host {name}"))
@@ -309,7 +309,10 @@ class World:
         return tuple(n for n, r in self.receivers.items() if r.streams_from(host))
 
     def drain(self, host: Host) -> bool:
-        return all([r.drain(host) for r in self.receivers.values() if r.streams_from(host)])
+        drained = [
+            r.drain(host) for r in self.receivers.values() if r.streams_from(host)
+        ]  # all get their turn
+        return all(drained)
 
     def source(self, host: Host, upstream: str) -> SimPostgres:
         """The server a copy is made from. Raises PostgresFailed."""

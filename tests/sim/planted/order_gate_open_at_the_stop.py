@@ -1,0 +1,10 @@
+from failover_agent.shell import handover
+from tests.sim.planted import Plant
+
+PLANT = Plant(
+    rule="order",
+    wrong="a primary that hands over is stopped before its gate is shut",
+    function=handover._hand_over,
+    text="body.keeper.shut()",
+    instead="pass",
+)
