@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from failover_agent.core.liveness import LIMITS
 from failover_agent.core.model import Endpoint
 from failover_agent.shell.agent import Agent, Ports, Settings
 from failover_agent.shell.journal import Journal
 from tests.sim.history import Death
 from tests.sim.host import Host
-from tests.sim.ports import SimGate, SimPeers, SimRoutes, SimStore, SimSupervisor, SimToken, SimWorkers
+from tests.sim.ports import SimGate, SimPeers, SimProbes, SimRoutes, SimStore, SimSupervisor, SimToken, SimWorkers
 from tests.sim.sched import Actor
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Life(Actor):
             run_notes=host.run_notes,
             state_notes=host.state_notes,
             bootstrap_token=SimToken(host),
+            probes=SimProbes(host),
         )
 
     def _settings(self) -> Settings:
@@ -77,6 +79,7 @@ class Life(Actor):
             timings=world.timings,
             endpoints=(Endpoint("writer", VIP, 5432),),
             lag_limit_bytes=world.lag_limit_bytes,
+            limits=LIMITS[world.profile],
         )
 
     def _journal(self) -> Journal:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from failover_agent.adapters.gate import NftGate
 from failover_agent.adapters.gate_table import GatePlan
+from failover_agent.core.liveness import Readings, Volume
 from failover_agent.core.model import (
     Absent,
     Heard,
@@ -172,6 +173,34 @@ class SimPeers:
         self._request(name, lambda agent: agent.wake())
 
     def publish(self, report: NodeReport) -> None: ...
+
+
+class SimProbes:
+    """A fresh session and a small synced write, tried all the time beside the agent."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._asks = False
+        self._shown = Readings()
+
+    def start(self) -> None: ...
+
+    def watch_primary(self, primary: bool) -> None:
+        self._asks = primary
+
+    def readings(self) -> Readings:
+        host, before = self._host, self._shown
+        now = int(host.boottime())
+        hangs = host.postgres.hangs or host.disk_hangs
+        written = before.volumes[0].fsyncs if host.disk_hangs and before.volumes else now
+        self._shown = Readings(
+            sessions=before.sessions if hangs else now,
+            asking=self._asks,
+            commits=before.commits if hangs else host.postgres.commits,
+            volumes=(Volume("data", True, written, waits=True),),
+            free_bytes=1 << 40,
+        )
+        return self._shown
 
 
 class SimToken:

@@ -44,6 +44,8 @@ class SimPostgres:
         self.process = 0  # grows with every postmaster
         self.orphans = False  # the postmaster is gone, its children are not
         self.stopping = False
+        self.doomed = False  # killed, and hanging in the kernel: it runs no instruction of its own any more
+        self.commits = 0
         self.sync: tuple[tuple[str, ...], int] = ((), 0)  # who must have flushed, and how many of them
         self.heard: dict[str, int] = {}  # standby → what it says it flushed
         self.waiting: list[tuple[int, Session, Reply]] = []
@@ -60,15 +62,16 @@ class SimPostgres:
 
     def writes(self) -> bool:
         """Whether a client whose packets pass could be told that a write is committed."""
-        return (self.state is ServerState.PRIMARY and not self.stopping) or self.orphans
+        return (self.state is ServerState.PRIMARY and not self.stopping and not self.doomed) or self.orphans
 
     def serves(self, session: Session) -> bool:
-        running = self.state in RUNNING and not self.stopping
+        running = self.state in RUNNING and not self.stopping and not self.doomed
         return (running or self.orphans) and session.process == self.process
 
     def commit(self, session: Session, number: int, reply: Reply) -> None:
         assert self.wal is not None
         lsn = self.wal.append(10, number)
+        self.commits += 1
         self.waiting.append((lsn, session, reply))
         self._flush_soon()
 
@@ -78,7 +81,7 @@ class SimPostgres:
         def flush() -> None:
             if self.process != process or self.wal is None:
                 return
-            if self.host.disk_hangs:
+            if self.host.disk_hangs or self.doomed:
                 self.host.after(0.2, flush)
                 return
             self.wal.flush(self.wal.written)
@@ -127,7 +130,7 @@ class SimPostgres:
         self.process += 1
         self.waiting.clear()
         self.heard.clear()
-        self.streaming = self.orphans = self.stopping = False
+        self.streaming = self.orphans = self.stopping = self.doomed = False
         self.clean = clean
         self.signal = True
         self.host.reassess()
@@ -258,7 +261,7 @@ class SimPostgres:
         if upstream != self.upstream:
             self.upstream, self.streaming = upstream, False
 
-    def promote(self, timeout_s: float, deadline: float) -> int:
+    def promote(self, timeout_s: float, deadline: float, *, above: int) -> int:
         host = self.host
         host.busy(0.005, 0.04)
         if self.state is not ServerState.STANDBY:
@@ -266,7 +269,7 @@ class SimPostgres:
         if host.boottime() >= deadline:
             raise LeaseMovedOn("the promotion came too late", hint="It is a simulation.")
         process = self.process
-        host.after(host.dice.uniform(0.02, 0.25) * self.slow, lambda: self._promoted(process))
+        host.after(host.dice.uniform(0.02, 0.25) * self.slow, lambda: self._promoted(process, above))
         until = host.scheduler.now + timeout_s
         while self.process == process and self.state is ServerState.STANDBY and host.scheduler.now < until:
             host.scheduler.sleep(0.02)
@@ -274,15 +277,15 @@ class SimPostgres:
             raise PostgresFailed("it is not promoted", hint="It is a simulation.")
         return self.wal.timeline
 
-    def _promoted(self, process: int) -> None:
+    def _promoted(self, process: int, above: int) -> None:
         if self.process != process or self.state is not ServerState.STANDBY or self.wal is None:
             return
         if self.replay_blocked or self.host.disk_hangs:
-            self.host.after(0.3, lambda: self._promoted(process))
+            self.host.after(0.3, lambda: self._promoted(process, above))
             return
         self.wal.written = self.wal.flushed  # what the receiver had not flushed is read from disk no more
         self.wal.crash(writer=False)
-        self.wal.fork(self.world.lines.begin(self.wal.known_timeline + 1, self.host.name))
+        self.wal.fork(self.world.lines.begin(max(self.wal.known_timeline, above) + 1, self.host.name))
         self.state, self.upstream, self.streaming = ServerState.PRIMARY, "", False
         self.heard.clear()
         self.world.promoted(self.host)
@@ -323,10 +326,25 @@ class SimPostgres:
         self.state = ServerState.STOPPED
         self._gone(clean=True)
 
-    def kill(self) -> None:
+    def kill(self, timeout_s: float = 10.0) -> None:
         self.host.busy(0.005, 0.05)
+        until = self.host.scheduler.now + timeout_s
+        while self.host.disk_hangs and self.state in RUNNING:
+            self.doomed = True
+            self.host.reassess()
+            if self.host.scheduler.now >= until:
+                self._end_when_the_disk_answers(self.process)
+                raise PostgresFailed("it hangs in the kernel", hint="It is a simulation.")
+            self.host.scheduler.sleep(0.1)
         if self.state in (*RUNNING, ServerState.STARTING) or self.orphans:
             self.crash()
+
+    def _end_when_the_disk_answers(self, process: int) -> None:
+        if self.process == process and self.doomed:
+            if self.host.disk_hangs:
+                self.host.after(0.1, lambda: self._end_when_the_disk_answers(process))
+            else:
+                self.crash()
 
     def checkpoint(self) -> None:
         self.host.disk_busy(0.05, 0.4)

@@ -4,7 +4,7 @@ from tests.sim.planted import Plant
 PLANT = Plant(
     rule="G8",
     wrong="a primary that hands over keeps the address while it stops",
-    function=handover._hand_over,
+    function=handover.hand_over,
     text="body.unbind_vips()",
     instead="pass",
 )

@@ -4,7 +4,7 @@ from tests.sim.planted import Plant
 PLANT = Plant(
     rule="order",
     wrong="a primary that hands over is stopped before its gate is shut",
-    function=handover._hand_over,
+    function=handover.hand_over,
     text="body.keeper.shut()",
     instead="pass",
 )

@@ -5,6 +5,6 @@ PLANT = Plant(
     rule="S9",
     wrong="the node with least WAL is chosen",
     function=election._rank,
-    text="-server.received_lsn",
-    instead="server.received_lsn",
+    text="-on_the_line(server, lease)",
+    instead="on_the_line(server, lease)",
 )
