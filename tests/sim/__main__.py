@@ -26,7 +26,7 @@ HUNTED_SEEDS = 2000  # seeds within which every plant must be caught
 @click.option("--planted", is_flag=True, help=f"Hunt every planted bug, over up to {HUNTED_SEEDS} seeds.")
 @click.option("--only", multiple=True, help="With --planted: only these.")
 def main(seeds: int, first: int, json_file: Path | None, planted: bool, only: tuple[str, ...]) -> None:
-    """Run the real agent in a simulated cluster under faults, seeds SEED … SEED+SEEDS-1, and judge each run."""
+    """Run the real agent in a simulated cluster under faults, seeds SEED … SEED+SEEDS-1; judge each run."""
     console = Console(stderr=True)
     sys.exit(_hunt(only or tuple(names()), first) if planted else _run(console, seeds, first, json_file))
 
@@ -57,9 +57,8 @@ def _run(console: Console, seeds: int, first: int, json_file: Path | None) -> in
             progress.advance(bar)
     if out:
         out.close()
-    click.echo(
-        f"{seeds} seeds from {first}, {len(failed)} with anomalies{': ' if failed else ''}{failed or ''}"
-    )
+    which = f": {', '.join(map(str, failed))}" if failed else ""
+    click.echo(f"{seeds} seeds from {first}, {len(failed)} with anomalies{which}")
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""Clients that write unique numbers, and readers that stay connected; through the address or to a node itself."""
+"""Clients that write unique numbers, and readers that stay; through the address, or to a node itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWER_TIMEOUT_S = 2.0
 
 
 class Client:
-    """One connection at a time, one write at a time. `table`: through this route table; empty: to any node."""
+    """One connection, one write at a time. `table`: through this route table; empty: to any node."""
 
     def __init__(self, world: World, table: str, every_s: float, dice: random.Random) -> None:
         self._world = world

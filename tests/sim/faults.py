@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Undo = Callable[[], None]
 
-AMBUSHED = ("claim", "renewal", "release", "clone", "rewind")
+AMBUSHED = ("claim", "claim", "renewal", "renewal", "release", "promote", "clone", "rewind")
 
 
 class Faults:
@@ -33,7 +33,7 @@ class Faults:
             (5, "agent-killed", self.agent_killed),
             (3, "agent-stopped", self.agent_stopped),
             (3, "starved", self.starved),
-            (4, "postmaster-dies", self.postmaster_dies),
+            (6, "postmaster-dies", self.postmaster_dies),
             (2, "postgres-hangs", self.postgres_hangs),
             (2, "replay-blocked", self.replay_blocked),
             (3, "lags", self.lags),
@@ -57,13 +57,13 @@ class Faults:
             (2, "gate-flushed", self.gate_flushed),
             (1, "gate-refuses", self.gate_refuses),
             (1, "address-removed", self.address_removed),
-            (5, "switchover", self.switchover),
+            (9, "switchover", self.switchover),
         )
 
     def unleash(self, seconds: float) -> None:
         """Lay faults over the next `seconds`, some of them close together."""
         dice, world = self._dice, self._world
-        count = dice.randint(2, 9)
+        count = dice.randint(4, 16)
         at = 0.0
         for _ in range(count):
             at = dice.uniform(0, seconds) if dice.random() < 0.6 else at + dice.uniform(0.0, 3.0)
@@ -84,7 +84,7 @@ class Faults:
     def _victim(self) -> Host:
         hosts = list(self._world.hosts.values())
         serving = [h for h in hosts if h.postgres.state is ServerState.PRIMARY]
-        return self._dice.choice(serving if serving and self._dice.random() < 0.6 else hosts)
+        return self._dice.choice(serving if serving and self._dice.random() < 0.7 else hosts)
 
     def _strike(
         self, name: str, kind: Callable[[Host, float], Undo | None], host: Host, length: float
@@ -235,7 +235,7 @@ class Faults:
         others = [n for n in self._world.hosts if n != host.name]
         return [*others, CLIENTS] if self._dice.random() < 0.3 else others
 
-    def isolated(self, host: Host, length: float) -> Undo:
+    def isolated(self, host: Host, _: float) -> Undo:
         """From all peers, one way or both; sometimes from the cloud, too."""
         ways = self._dice.choice(("in", "out", "both", "both"))
         links: list[tuple[str, str]] = []
@@ -247,7 +247,12 @@ class Faults:
         if self._dice.random() < 0.5:
             away()
             return mend
-        return lambda: (mend(), away())[0]  # type: ignore[func-returns-value]
+
+        def both() -> None:
+            mend()
+            away()
+
+        return both
 
     def link_cut(self, host: Host, _: float) -> Undo:
         other = self._dice.choice([n for n in self._world.hosts if n != host.name])
@@ -304,8 +309,8 @@ class Faults:
         way = Way(late=self._dice.choice((0.2, 0.6, 1.0)), late_s=late_s)
         return self._way(self._world.network.store_ways, host.name, way)
 
-    def store_flaky(self, host: Host, length: float) -> Undo:
-        """Answers are lost, one comes through, then nothing does: what was believed of the first is put to the test."""
+    def store_flaky(self, host: Host, _: float) -> Undo:
+        """Answers are lost, one comes through, then nothing: what was believed is put to the test."""
         ways, t = self._world.network.store_ways, self._world.timings
         way = Way(lost_answers=1.0)
         undo = self._way(ways, host.name, way)

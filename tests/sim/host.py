@@ -45,7 +45,7 @@ class KernelTable:
         self.bound_ns = 0
         self.refuses = False
 
-    def open(self, port: int, timeout_ms: int, until_wall_ns: int) -> None:
+    def open(self, port: int, timeout_ms: int, until_wall_ns: int) -> None:  # noqa: ARG002  # there is one port
         host = self._host
         host.busy(0.0002, 0.002)
         if self.refuses:

@@ -11,7 +11,16 @@ from failover_agent.shell.agent import Agent, Ports, Settings
 from failover_agent.shell.journal import Journal
 from tests.sim.history import Death
 from tests.sim.host import Host
-from tests.sim.ports import SimGate, SimPeers, SimProbes, SimRoutes, SimStore, SimSupervisor, SimToken, SimWorkers
+from tests.sim.ports import (
+    SimGate,
+    SimPeers,
+    SimProbes,
+    SimRoutes,
+    SimStore,
+    SimSupervisor,
+    SimToken,
+    SimWorkers,
+)
 from tests.sim.sched import Actor
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from failover_agent.adapters.gate import NftGate
@@ -235,7 +235,7 @@ class SimWorkers:
     def start(self, name: str, work: Callable[[], None]) -> None:
         self._life.spawn(name, lambda: self._life.run_thread(work))
 
-    def all(self, works: list[Callable[[], None]]) -> None:
+    def all(self, works: Sequence[Callable[[], None]]) -> None:
         if len(works) < 2:
             for work in works:
                 work()

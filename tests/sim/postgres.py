@@ -269,11 +269,12 @@ class SimPostgres:
         if host.boottime() >= deadline:
             raise LeaseMovedOn("the promotion came too late", hint="It is a simulation.")
         process = self.process
+        self.world.ambush(host, "promote")
         host.after(host.dice.uniform(0.02, 0.25) * self.slow, lambda: self._promoted(process, above))
         until = host.scheduler.now + timeout_s
         while self.process == process and self.state is ServerState.STANDBY and host.scheduler.now < until:
             host.scheduler.sleep(0.02)
-        if self.process != process or self.state is not ServerState.PRIMARY or self.wal is None:
+        if self.process != process or not self.writes() or self.wal is None:
             raise PostgresFailed("it is not promoted", hint="It is a simulation.")
         return self.wal.timeline
 

@@ -1,4 +1,4 @@
-"""The simulation in the quick tests: clean seeds, planted bugs at the seeds that caught them, and its own promises."""
+"""The simulation in the quick tests: clean seeds, planted bugs at their seeds, and its own promises."""
 
 from __future__ import annotations
 

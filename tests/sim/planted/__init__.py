@@ -1,4 +1,4 @@
-"""Bugs planted on purpose, one rule of PROTOCOL left out or inverted each. The simulation must catch them all.
+"""Bugs planted on purpose, one rule of PROTOCOL left out or inverted each. The simulation must catch all.
 
 A plant names a function of the agent, one piece of its text, and what stands there instead. A piece that is
 not there exactly once raises: a plant must never rot into one that changes nothing.
