@@ -80,12 +80,23 @@ def _until_whole(world: World, bound_s: float) -> None:
     since: float | None = None
     while world.scheduler.now < end:
         world.run(0.25)
+        _move_foreign_data_away(world)
         if not is_whole(world):
             since = None
         elif since is None:
             since = world.scheduler.now
         elif world.scheduler.now - since >= SETTLED_S:
             return
+
+
+def _move_foreign_data_away(world: World) -> None:
+    """What the operations guide asks of a person: the agent never touches data of another system."""
+    item = world.item()
+    for host in world.hosts.values():
+        pg = host.postgres
+        foreign = item is not None and item.system_identifier not in ("", pg.system)
+        if foreign and pg.state is ServerState.STOPPED:
+            pg.wal, pg.system, pg.state = None, "", ServerState.ABSENT
 
 
 def _blips(world: World, seconds: float) -> None:

@@ -211,15 +211,15 @@ class World:
                 self.mistake(host, "N3", "the lease is given away while PostgreSQL here may still write")
             self.ambush(host, "release")
         elif isinstance(only_if, Absent) or item.epoch > only_if.epoch:
-            self._claims(host, item)
+            self._claims(host, item, only_if)
             self.ambush(host, "claim")
         else:
             self.ambush(host, "renewal")
 
-    def _claims(self, host: Host, item: LeaseItem) -> None:
+    def _claims(self, host: Host, item: LeaseItem, only_if: Absent | Version) -> None:
         stands, wal = self.item(), host.postgres.wal
-        if stands is None or wal is None:
-            return
+        if stands is None or wal is None or only_if != Version(stands.epoch, stands.token):
+            return  # the store refuses it: the claimant judged by what stood there before
         better = tuple(o.name for o in self.hosts.values() if self._is_surely_better(o, host))
         self.history.claims.append(
             ClaimSent(
