@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from failover_agent.adapters.gate import NftGate
 from failover_agent.adapters.gate_table import GatePlan
-from failover_agent.core.liveness import Readings, Volume
+from failover_agent.core.liveness import Readings, Volume, watched
 from failover_agent.core.model import (
     Absent,
     Heard,
@@ -44,6 +44,9 @@ class SimGate(NftGate):
     def end_sessions(self) -> int:
         self._host.busy(0.001, 0.006)
         return self._host.end_sessions()
+
+    def dismiss(self) -> int:
+        return self.end_sessions()
 
     def can_end_sessions(self) -> bool:
         return True
@@ -193,7 +196,10 @@ class SimProbes:
         now = int(host.boottime())
         hangs = host.postgres.hangs or host.disk_hangs
         written = before.volumes[0].fsyncs if host.disk_hangs and before.volumes else now
+        at = host.boottime()
         self._shown = Readings(
+            at=at,
+            watched_s=watched(before.watched_s, at if before.at is None else before.at, at),
             sessions=before.sessions if hangs else now,
             asking=self._asks,
             commits=before.commits if hangs else host.postgres.commits,

@@ -208,6 +208,9 @@ class SimPostgres:
 
     # The port: starting and stopping
 
+    def settle(self) -> None:
+        self.signal = True
+
     def start_standby(self, upstream: str) -> None:
         self.signal = True
         self._start(ServerState.STANDBY, upstream)

@@ -51,7 +51,9 @@ class Agent:
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
         others = tuple(member.name for member in settings.others)
-        self._slot = RejoinSlot(others, self.keeper, ports.peers, ports.clock)
+        self._slot = RejoinSlot(
+            others, self.keeper, ports.peers, ports.clock, settings.timings.request_timeout_s
+        )
         self._keeper_seen = ports.clock.now()
 
     # Running

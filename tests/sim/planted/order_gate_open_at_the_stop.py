@@ -5,6 +5,6 @@ PLANT = Plant(
     rule="order",
     wrong="a primary that hands over is stopped before its gate is shut",
     function=handover.hand_over,
-    text="body.keeper.shut()",
+    text="body.keeper.dismiss()",
     instead="pass",
 )

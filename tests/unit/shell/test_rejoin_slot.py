@@ -41,3 +41,34 @@ def test_a_new_holder_waits_a_grants_time_for_a_node_that_does_not_answer() -> N
     assert not holder.grant_rejoin("db3")
     world.run(2)
     assert holder.grant_rejoin("db3")
+
+
+def a_grant_to_db2() -> World:
+    world = World("db1", "db2", "db3")
+    assert world.bring_up() == "db1"
+    world.run(SLOT_S + 1)
+    assert world.nodes["db1"].agent.grant_rejoin("db2")
+    assert not world.nodes["db1"].agent.grant_rejoin("db3")
+    return world
+
+
+def test_a_slot_is_given_on_once_its_node_is_a_standby_and_does_no_job() -> None:
+    world = a_grant_to_db2()
+    world.run(2)
+    assert world.nodes["db1"].agent.grant_rejoin("db3")
+
+
+def test_a_slot_is_kept_for_a_node_whose_postgresql_does_not_run() -> None:
+    world = a_grant_to_db2()
+    world.postgres("db2").refuse_start = True
+    world.postmaster_dies("db2")
+    world.run(SLOT_S - 2)
+    assert not world.nodes["db1"].agent.grant_rejoin("db3")
+    world.run(3)
+    assert world.nodes["db1"].agent.grant_rejoin("db3")
+
+
+def test_an_answer_that_may_be_older_than_the_job_frees_no_slot() -> None:
+    world = a_grant_to_db2()
+    world.run(world.timings.request_timeout_s / 2)
+    assert not world.nodes["db1"].agent.grant_rejoin("db3")
