@@ -169,6 +169,15 @@ class SimPeers:
 
         return self._request(name, order)
 
+    def order_failover(self, name: str, accept_loss: bool) -> Mapping[str, object] | Unknown:
+        def order(agent: Agent) -> Mapping[str, object]:
+            try:
+                return agent.request_failover(name, accept_loss)
+            except AgentError as error:
+                return {"ok": False, "why": str(error)}
+
+        return self._request(name, order)
+
     def wake(self, name: str) -> None:
         self._life.spawn(f"wake-{name}", lambda: self._wake(name))
 
