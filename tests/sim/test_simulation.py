@@ -15,10 +15,10 @@ from tests.sim.hunt import catches, run_all
 from tests.sim.planted import DoesNotFit, Plant, caught, load, names, planted
 from tests.sim.run import run_seed
 
-SEEDS = 300
+SEEDS = 60
 
 
-def test_300_seeds_show_no_anomaly() -> None:
+def test_seeds_show_no_anomaly() -> None:
     found = {r.seed: r.anomalies for r in run_all(range(1, SEEDS + 1)) if r.anomalies}
     assert found == {}, f"again: ./run sim --seeds 1 --seed {min(found)}"
 
