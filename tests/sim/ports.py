@@ -18,6 +18,7 @@ from failover_agent.core.model import (
     Version,
     WriteOutcome,
 )
+from failover_agent.core.seals import Seal, Sealed
 from failover_agent.errors import AgentError
 from tests.sim.host import Host
 from tests.sim.sched import Call
@@ -178,6 +179,18 @@ class SimPeers:
 
         return self._request(name, order)
 
+    def ask_vote(self, name: str, seal: Seal) -> str | Unknown:
+        return self._request(name, lambda agent: agent.vote(seal))
+
+    def ask_seal(self, name: str, seal: Seal) -> Sealed | Unknown:
+        def there(agent: Agent) -> Sealed | Unknown:
+            try:
+                return agent.seal(seal)
+            except AgentError as error:
+                return Unknown(str(error.args[0]))
+
+        return self._request(name, there)
+
     def wake(self, name: str) -> None:
         self._life.spawn(f"wake-{name}", lambda: self._wake(name))
 
@@ -224,6 +237,9 @@ class SimToken:
 
     def present(self) -> bool:
         return self._host.token
+
+    def adopts(self) -> str:
+        return ""
 
     def spend(self) -> None:
         self._host.token = False

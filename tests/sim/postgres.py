@@ -16,6 +16,7 @@ from failover_agent.ports import Progress
 from tests.sim import wal as w
 from tests.sim.host import Host, Session
 from tests.sim.sched import REQUEST
+from tests.sim.synchronous import Synchronous
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -29,7 +30,7 @@ CHECKPOINT_BYTES = 8
 RUNNING = (ServerState.PRIMARY, ServerState.STANDBY)
 
 
-class SimPostgres:
+class SimPostgres(Synchronous):
     def __init__(self, host: Host, world: World) -> None:
         self.host = host
         self.world = world
@@ -46,7 +47,6 @@ class SimPostgres:
         self.stopping = False
         self.doomed = False  # killed, and hanging in the kernel: it runs no instruction of its own any more
         self.commits = 0
-        self.sync: tuple[tuple[str, ...], int] = ((), 0)  # who must have flushed, and how many of them
         self.heard: dict[str, int] = {}  # standby → what it says it flushed
         self.waiting: list[tuple[int, Session, Reply]] = []
         self.touching = ""  # clone or rewind: the data directory is being replaced
@@ -108,10 +108,10 @@ class SimPostgres:
 
     def committed_until(self) -> int:
         assert self.wal is not None
-        members, k = self.sync
+        k = self.waits.k
         if k == 0:
             return self.wal.flushed
-        flushed = sorted((self.heard.get(name, 0) for name in members), reverse=True)
+        flushed = sorted((self.heard.get(name, 0) for name in self.waits.members), reverse=True)
         return min(self.wal.flushed, flushed[k - 1] if len(flushed) >= k else 0)
 
     def crash(self) -> None:

@@ -69,6 +69,8 @@ class Receiver:
     def _connect(self, pg: SimPostgres, sender: Host, now: float) -> None:
         theirs = sender.postgres
         assert pg.wal is not None
+        if pg.cut == sender.name:
+            return
         if not self._reaches(sender) or theirs.state not in RUNNING or theirs.stopping or theirs.wal is None:
             return
         if theirs.system == pg.system and fits(pg.wal, theirs.wal):

@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 BASE = ROOT / ".config/molecule/config.yml"
-# These two change what a whole cluster is; playbooks/hosts.yml and remove.yml run them on lab clusters instead.
+# These two change what a whole cluster is; playbooks/hosts.yml and remove.yml run them on lab clusters.
 ON_WHOLE_CLUSTERS = {"adopt", "remove"}
 ROLES = sorted({path.name for path in (ROOT / "roles").iterdir() if path.is_dir()} - ON_WHOLE_CLUSTERS)
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
