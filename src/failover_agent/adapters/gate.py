@@ -161,6 +161,13 @@ class NftGate:
             raise GateFailed(f"nft refused the gate's table: {done.last_words()}", hint=_HINT_RELOAD)
 
 
+# The first needs no right that the unit takes away; the second is for kernels that forbid it to everybody.
+_ASIDE: tuple[tuple[str, ...], ...] = (
+    ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-Ur", "--net"),
+    ("unshare", "--net"),
+)
+
+
 def _nft(argv: tuple[str, ...], stdin: str = "") -> str | None:
     try:
         done = programs.run(argv, stdin=stdin, timeout_s=NFT_TIMEOUT_S)
@@ -171,10 +178,14 @@ def _nft(argv: tuple[str, ...], stdin: str = "") -> str | None:
 
 def _spelled_by_nft(text: str) -> str:
     """Our text as this host's nft lists it, learnt in a network namespace of its own."""
-    listing = _nft(("unshare", "--net", "sh", "-c", f"nft -f - && nft -sn list table {TABLE}"), stdin=text)
-    if listing is None:
-        raise GateFailed("nft does not take the gate's table", hint="Use nftables 1.0.6 or later.")
-    return _without_opening(listing)
+    for aside in _ASIDE:
+        listing = _nft((*aside, "sh", "-c", f"nft -f - && nft -sn list table {TABLE}"), stdin=text)
+        if listing is not None:
+            return _without_opening(listing)
+    raise GateFailed(
+        "nft does not take the gate's table in a network namespace of its own",
+        hint="Use nftables 1.0.6 or later; the agent's unit must leave it user and network namespaces.",
+    )
 
 
 def _without_opening(listing: str) -> str:
