@@ -11,14 +11,10 @@ or serve. tests/unit/core/test_rules_exhaustive.py enumerates this.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from failover_agent.core import facts as f
-from failover_agent.core.model import LeaseSeen, Server
+from failover_agent.core import rule_parts as p
+from failover_agent.core.rule_parts import Decision, Rule
 from failover_agent.core.snapshot import (
-    Action,
-    Claim,
     Clone,
     DropBeliefs,
     Follow,
@@ -34,84 +30,9 @@ from failover_agent.core.snapshot import (
     Snapshot,
     StartStandby,
     StopPostgres,
-    SwitchOver,
     TakeOver,
     UnbindVips,
 )
-
-Fact = Callable[[Snapshot], bool]
-
-
-def _nothing(_: Snapshot) -> tuple[Action, ...]:
-    return ()
-
-
-def _do(*actions: Action) -> Callable[[Snapshot], tuple[Action, ...]]:
-    return lambda _: actions
-
-
-def _silent(_: Snapshot) -> str:
-    return ""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    name: str
-    when: tuple[Fact, ...]
-    because: str
-    then: Callable[[Snapshot], tuple[Action, ...]] = _nothing
-    detail: Callable[[Snapshot], str] = _silent
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    rule: str
-    actions: tuple[Action, ...]
-    because: str
-
-
-def _holder(s: Snapshot) -> str:
-    report = f.serving_holder(s)
-    assert report is not None, "asked only under another_node_serves"
-    return report.name
-
-
-def _epoch(s: Snapshot) -> int:
-    assert s.mine is not None, "asked only under the_lease_is_mine"
-    return s.mine.epoch
-
-
-def _claim(s: Snapshot) -> tuple[Action, ...]:
-    return (Claim(s.lease if isinstance(s.lease, LeaseSeen) else None),)
-
-
-def _switch_over(s: Snapshot) -> tuple[Action, ...]:
-    assert s.order is not None, "asked only under a_switchover_was_ordered"
-    return (SwitchOver(s.order),)
-
-
-def _who_is_missing(s: Snapshot) -> str:
-    return "waiting for " + ", ".join(f.missing_for_bootstrap(s) or [min(m.name for m in s.others)])
-
-
-def _both_systems(s: Snapshot) -> str:
-    here = s.server.system_identifier if isinstance(s.server, Server) else ""
-    return f"the token names {s.adopts}, the data directory is {here or 'not there'}"
-
-
-def _why_not_me(s: Snapshot) -> str:
-    chosen = f.verdict(s)
-    waits = [f"waiting a moment for {name}" for name in f.unheard(s)]
-    waits += [
-        f"waiting up to {f.STARTING_WAIT_S:g} s for {name}, which replays its WAL"
-        for name in f.still_starting(s)
-    ]
-    return "; ".join([*waits, *(f"{name}: {why}" for name, why in chosen.why_not)])
-
-
-def _which_volume(s: Snapshot) -> str:
-    return f"the {s.health.fsync_where} volume"
-
 
 SHUT_OUT = (ShutGate(), UnbindVips())
 
@@ -119,28 +40,28 @@ RULES = (
     Rule(
         "woke",
         when=(f.slept_longer_than_the_lease,),
-        then=_do(DropBeliefs()),
+        then=p.do(DropBeliefs()),
         because="this process slept longer than a lease lasts and believes nothing it knew",
     ),
     Rule(
         "fence",
         when=(f.the_lease_is_not_mine, f.i_might_be_writing),
-        then=_do(*SHUT_OUT, StopPostgres()),
+        then=p.do(*SHUT_OUT, StopPostgres()),
         because="PostgreSQL here may accept writes and I cannot prove that I hold the lease",
     ),
     Rule(
         "tidy",
         when=(f.the_lease_is_not_mine, f.something_of_a_primary_is_left),
-        then=_do(*SHUT_OUT),
+        then=p.do(*SHUT_OUT),
         because="I do not hold the lease and still had an open gate or a virtual address",
     ),
     # Above `busy`: a job that hangs on the volume must not keep the lease for ever.
     Rule(
         "leave-hung-storage",
         when=(f.the_lease_is_mine, f.my_storage_hangs, f.another_standby_answers),
-        then=_do(LeaveHungStorage()),
+        then=p.do(LeaveHungStorage()),
         because="my storage does not answer, WAL does not reach it, and a standby could go on",
-        detail=_which_volume,
+        detail=p.which_volume,
     ),
     Rule("busy", when=(f.a_job_runs,), because="a long job runs here", detail=lambda s: s.job),
     Rule(
@@ -157,7 +78,7 @@ RULES = (
         "storage-hung",
         when=(f.the_lease_is_not_mine, f.my_storage_hangs),
         because="my storage does not answer; nothing here touches it until it does",
-        detail=_which_volume,
+        detail=p.which_volume,
     ),
     # The lease is mine.
     Rule(
@@ -168,13 +89,13 @@ RULES = (
     Rule(
         "init",
         when=(f.the_lease_is_mine, f.i_may_bootstrap, f.initdb_is_not_done),
-        then=_do(Init()),
+        then=p.do(Init()),
         because="I hold the first lease of a new cluster and nobody has data",
     ),
     Rule(
         "lost-data",
         when=(f.the_lease_is_mine, f.i_have_no_data),
-        then=_do(Release("")),
+        then=p.do(Release("")),
         because="I hold the lease and my data directory is gone; another node may have it",
     ),
     Rule(
@@ -184,7 +105,7 @@ RULES = (
             f.nobody_is_served_here,
             f.starts_keep_failing,
         ),
-        then=_do(*SHUT_OUT, StopPostgres(), Release("")),
+        then=p.do(*SHUT_OUT, StopPostgres(), Release("")),
         because="PostgreSQL neither starts nor promotes here any more; the lease is free for another node",
     ),
     Rule(
@@ -196,31 +117,31 @@ RULES = (
             f.nothing_moves_here,
             f.an_idle_standby_answers,
         ),
-        then=_do(RecoverPrimary()),
+        then=p.do(RecoverPrimary()),
         because="PostgreSQL runs and neither commits nor takes a session, while a standby has nothing to do",
     ),
     Rule(
         "recover",
         when=(f.the_lease_is_mine, f.i_am_stopped, f.i_was_primary_in_this_epoch),
-        then=_do(RecoverPrimary()),
+        then=p.do(RecoverPrimary()),
         because="PostgreSQL is down here in the epoch in which it is primary",
     ),
     Rule(
         "start-to-promote",
         when=(f.the_lease_is_mine, f.i_am_stopped),
-        then=_do(StartStandby("")),
+        then=p.do(StartStandby("")),
         because="the lease is mine and PostgreSQL is stopped; it starts in recovery and is promoted then",
     ),
     Rule(
         "promote",
         when=(f.the_lease_is_mine, f.i_am_a_standby),
-        then=lambda s: (TakeOver(_epoch(s)),),
+        then=lambda s: (TakeOver(p.epoch(s)),),
         because="the lease is mine and PostgreSQL here is still a standby",
     ),
     Rule(
         "publish",
         when=(f.the_lease_is_mine, f.i_am_primary, f.the_lease_does_not_name_my_line),
-        then=_do(PublishIdentity()),
+        then=p.do(PublishIdentity()),
         because="the lease item must name the system and its timeline before anybody writes",
     ),
     Rule(
@@ -232,19 +153,19 @@ RULES = (
             f.a_standby_has_room,
             f.i_do_not_rest,
         ),
-        then=_do(LeaveFullDisk()),
+        then=p.do(LeaveFullDisk()),
         because="my data volume is full and a standby has room",
     ),
     Rule(
         "switchover",
         when=(f.the_lease_is_mine, f.i_am_primary, f.a_switchover_was_ordered),
-        then=_switch_over,
+        then=p.switch_over,
         because="a person ordered a switchover",
     ),
     Rule(
         "serve",
         when=(f.the_lease_is_mine, f.i_am_primary),
-        then=lambda s: (Serve(_epoch(s)),),
+        then=lambda s: (Serve(p.epoch(s)),),
         because="I am primary and the lease is mine",
     ),
     Rule(
@@ -261,19 +182,19 @@ RULES = (
     Rule(
         "bootstrap",
         when=(f.there_is_no_lease_item, f.i_may_bootstrap, f.everybody_has_no_data, f.i_am_first_by_name),
-        then=_claim,
+        then=p.claim,
         because="a new cluster: there is a bootstrap token, no lease, and no data on any member",
     ),
     Rule(
         "bootstrap-wait",
         when=(f.there_is_no_lease_item, f.i_may_bootstrap, lambda s: not f.somebody_has_data(s)),
         because="a new cluster waits until every member has said that it is empty; the first by name begins",
-        detail=_who_is_missing,
+        detail=p.who_is_missing,
     ),
     Rule(
         "adopt",
         when=(f.there_is_no_lease_item, f.i_may_adopt, f.everybody_has_no_data),
-        then=_claim,
+        then=p.claim,
         because="a person gave this node's data to a new cluster, there is no lease,"
         " and no other member has data",
     ),
@@ -287,7 +208,7 @@ RULES = (
         "adopt-refused",
         when=(f.there_is_no_lease_item, f.the_token_names_other_data),
         because="ALARM: the data to adopt is not the data that lies here; nothing is touched",
-        detail=_both_systems,
+        detail=p.both_systems,
     ),
     Rule(
         "lease-missing",
@@ -315,26 +236,26 @@ RULES = (
             f.everybody_has_no_data,
             f.i_am_first_by_name,
         ),
-        then=_claim,
+        then=p.claim,
         because="the node that began the new cluster is gone, and no member has data",
     ),
     Rule(
         "claim",
         when=(f.the_lease_is_free_for_me, f.i_am_a_standby, f.i_am_the_choice),
-        then=_claim,
+        then=p.claim,
         because="the lease is free and nobody who answers has more WAL than I have",
     ),
     Rule(
         "claim-with-loss",
         when=(f.the_lease_is_free_for_me, f.i_am_a_standby, f.a_person_accepted_the_loss),
-        then=_claim,
+        then=p.claim,
         because="the lease is free and a person accepted what is lost if I take it",
     ),
     Rule(
         "not-me",
         when=(f.the_lease_is_free_for_me, f.i_am_a_standby),
         because="the lease is free and I am not the one to claim it",
-        detail=_why_not_me,
+        detail=p.why_not_me,
     ),
     Rule(
         "rest",
@@ -344,7 +265,7 @@ RULES = (
     Rule(
         "clone-again",
         when=(f.a_rewind_was_interrupted, f.another_node_serves),
-        then=lambda s: (Clone(_holder(s), over_existing=True),),
+        then=lambda s: (Clone(p.holder(s), over_existing=True),),
         because="a rewind did not end here; the data directory is set aside and cloned anew",
     ),
     Rule(
@@ -355,7 +276,7 @@ RULES = (
     Rule(
         "clone-abandoned",
         when=(f.my_promotion_was_abandoned, f.another_node_serves),
-        then=lambda s: (Clone(_holder(s), over_existing=True),),
+        then=lambda s: (Clone(p.holder(s), over_existing=True),),
         because="I was promoted once and the cluster's history went on without it: WAL that looks alike"
         " is not the same; the data directory is set aside and cloned anew",
     ),
@@ -372,7 +293,7 @@ RULES = (
     Rule(
         "clone",
         when=(f.i_have_no_data, f.another_node_serves),
-        then=lambda s: (Clone(_holder(s), over_existing=False),),
+        then=lambda s: (Clone(p.holder(s), over_existing=False),),
         because="I have no data and another node serves",
     ),
     Rule(
@@ -383,25 +304,25 @@ RULES = (
     Rule(
         "rewind",
         when=(f.another_node_serves, f.my_wal_has_diverged),
-        then=lambda s: (Rewind(_holder(s)),),
+        then=lambda s: (Rewind(p.holder(s)),),
         because="my WAL goes beyond the point where the primary's timeline began",
     ),
     Rule(
         "return",
         when=(f.i_am_stopped, f.another_node_serves),
-        then=lambda s: (StartStandby(_holder(s)),),
+        then=lambda s: (StartStandby(p.holder(s)),),
         because="another node serves and my WAL fits under it",
     ),
     Rule(
         "stand-ready",
         when=(f.i_am_stopped, f.nobody_lives_by_the_lease),
-        then=_do(StartStandby("")),
+        then=p.do(StartStandby("")),
         because="nobody serves; in recovery I can be chosen",
     ),
     Rule(
         "follow",
         when=(f.i_am_a_standby, f.another_node_serves, f.i_follow_somebody_else),
-        then=lambda s: (Follow(_holder(s)),),
+        then=lambda s: (Follow(p.holder(s)),),
         because="another node serves and I follow somebody else",
     ),
     Rule(
