@@ -46,6 +46,11 @@ def stage(cluster: Cluster) -> Iterator[Stage]:
         yield Stage(cluster, recorder, WISH.nodes, print, WISH.profile)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The playbooks that end the shared cluster come after whatever else lives on it."""
+    items.sort(key=lambda item: item.path.name == "test_playbooks.py")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
