@@ -202,7 +202,7 @@ def wal_end(plan: PostgresPlan, flushed: Flushed = Flushed()) -> int | Unknown:
         ]
         known = flushed.lsn if flushed.timeline == control.timeline else 0
         for segment in reversed(segments[-_LOOK_BACK_SEGMENTS:]):
-            end = _last_end(plan, control, segment, known)
+            end = _last_end(plan, control, segment, segments[-1], known)
             if end:
                 return end
     except (DataDirectoryRefused, OSError, programs.TookTooLong) as error:
@@ -210,29 +210,31 @@ def wal_end(plan: PostgresPlan, flushed: Flushed = Flushed()) -> int | Unknown:
     return Unknown(f"no readable WAL of timeline {control.timeline} in {plan.wal_dir}")
 
 
-def _last_end(plan: PostgresPlan, control: Control, segment: Segment, known: int) -> int:
+def _last_end(plan: PostgresPlan, control: Control, segment: Segment, last: Segment, known: int) -> int:
     """End of the last record that begins in `segment` or after it; 0 when none begins there."""
     page = (known - 1) // control.page_bytes * control.page_bytes
     if segment.start < page < segment.start + control.segment_bytes:
-        records = _records_from(plan, control, page)
+        records = _records_from(plan, segment, last, page)
         # A record that begins before `known` belongs to the chain that was flushed; so does what follows.
         if records and record_start(records[0]) < known:
             return record_end(records[-1], control.page_bytes, control.segment_bytes)
-    records = _records_from(plan, control, segment.start)
+    records = _records_from(plan, segment, last, segment.start)
     return record_end(records[-1], control.page_bytes, control.segment_bytes) if records else 0
 
 
-def _records_from(plan: PostgresPlan, control: Control, start: int) -> list[str]:
-    """The first and the last record that pg_waldump finds from `start` on; none where there is none.
+def _records_from(plan: PostgresPlan, first: Segment, last: Segment, start: int) -> list[str]:
+    """The first and the last record that pg_waldump finds from `start`, in `first`, on; none where none is.
 
-    It ends with an error at the end of WAL: its exit status says nothing.
+    It ends with an error at the end of WAL: its exit status says nothing. The segments are named, because
+    otherwise pg_waldump asks any file for the size of segments, and one made in advance says 0.
     """
     done = programs.run(
         (
             plan.program("pg_waldump"),
             f"--path={plan.wal_dir}",
-            f"--timeline={control.timeline}",
             f"--start={lsn.show(start)}",
+            first.path.name,
+            last.path.name,
         ),
         timeout_s=WALDUMP_TIMEOUT_S,
     )
