@@ -13,6 +13,7 @@ from failover_agent.adapters.postgres.on_disk import (
     parse_control,
     parse_history,
     record_end,
+    segment_name,
     written_segments,
 )
 from failover_agent.core.lsn import show
@@ -122,3 +123,12 @@ def test_recycled_and_empty_segments_hold_nothing_yet(tmp_path: Path) -> None:
         ("000000010000000000000003", 0x3000000),
         ("000000010000000100000001", (1 << 32) + 0x1000000),
     ]
+
+
+def test_a_position_lies_in_the_file_that_postgresql_names_so() -> None:
+    mib = 1 << 20
+
+    assert segment_name(1, 0x1000000, 16 * mib) == "000000010000000000000001"
+    assert segment_name(0x23, 0x1_0000_0000 - 1, 16 * mib) == "0000002300000000000000FF"
+    assert segment_name(0x23, 0x1_0000_0000, 16 * mib) == "000000230000000100000000"
+    assert segment_name(2, 0x5_4000_0000, 1024 * mib) == "000000020000000500000001"

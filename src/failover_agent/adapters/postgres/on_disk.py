@@ -152,6 +152,12 @@ def written_segments(wal_dir: Path, segment_bytes: int) -> list[Segment]:
     return sorted(found, key=lambda segment: (segment.timeline, segment.start))
 
 
+def segment_name(timeline: int, position: int, segment_bytes: int) -> str:
+    """The file that holds `position` (xlog_internal.h, XLogFileName)."""
+    number, per_log = position // segment_bytes, (1 << 32) // segment_bytes
+    return f"{timeline:08X}{number // per_log:08X}{number % per_log:08X}"
+
+
 def beginning(plan: PostgresPlan, timeline: int) -> Beginning | Unknown:
     """Where `timeline` left its parent, and a digest of its first record: nearly always END_OF_RECOVERY.
 
@@ -169,13 +175,13 @@ def beginning(plan: PostgresPlan, timeline: int) -> Beginning | Unknown:
             (
                 plan.program("pg_waldump"),
                 f"--path={plan.wal_dir}",
-                f"--timeline={timeline}",
                 f"--start={lsn.show(fork)}",
                 "--limit=1",
+                segment_name(timeline, fork, read_control(plan).segment_bytes),
             ),
             timeout_s=WALDUMP_TIMEOUT_S,
         )
-    except (programs.TookTooLong, OSError) as error:
+    except (DataDirectoryRefused, programs.TookTooLong, OSError) as error:
         return Unknown(f"the first record of timeline {timeline} cannot be read: {error}")
     first = next((line for line in done.out.splitlines() if line.startswith("rmgr")), "")
     return Beginning(timeline, fork, hashlib.sha256(first.encode()).hexdigest() if first else "")
