@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from failover_agent.core import claiming, pausing
 from failover_agent.core import facts as f
 from failover_agent.core.election import on_the_line
 from failover_agent.core.lsn import show
@@ -51,6 +52,8 @@ def refusal(s: Snapshot) -> str:
     if not f.the_lease_is_free_for_me(s):
         holder = s.lease.item.holder
         return f"the lease of {holder.name if holder else s.lease.item.offered_to} has not ended"
+    if bound := f.who_is_bound_by_a_promise(s):
+        return f"its holder goes on without the store, by promises of {', '.join(bound)}"
     if f.my_data_is_foreign(s):
         return "the data directory belongs to another cluster than the lease"
     if not isinstance(s.server, Server):
@@ -66,3 +69,10 @@ def loss(s: Snapshot) -> Loss:
     assert isinstance(s.server, Server)
     item, server = s.lease.item, s.server
     return Loss(item.epoch, item.timeline, item.lsn, server.timeline, on_the_line(server, item))
+
+
+def waits_for(s: Snapshot) -> str:
+    """What keeps this node from being primary without anybody's word: a pause, or a promise."""
+    if pausing.a_pause_keeps_me_from_claiming(s):
+        return f"failover is paused ({pausing.since(s)}), so nobody takes over by itself"
+    return claiming.why_not(s) if claiming.seals_decide(s) else ""

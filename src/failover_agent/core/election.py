@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from failover_agent.core.lsn import show
 from failover_agent.core.model import LeaseItem, Server, ServerState, Unknown
+from failover_agent.core.promises import anybody_may_claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,11 @@ class Verdict:
     why_not: tuple[tuple[str, str], ...]  # of everybody else: name, reason
 
 
-def unfit(candidate: Candidate, lease: LeaseItem, lag_limit_bytes: int) -> str:
+def unfit(candidate: Candidate, lease: LeaseItem, lag_limit_bytes: float) -> str:
     """Why this node may not claim whatever the others have; empty when it may."""
     server = candidate.server
+    if not anybody_may_claim(lease) and candidate.name not in lease.may_claim:
+        return f"only {', '.join(lease.may_claim)} may claim"  # P2
     if isinstance(server, Unknown):
         return f"its PostgreSQL does not answer ({server.why})"
     if server.state is not ServerState.STANDBY:
@@ -102,18 +105,15 @@ def elect(
 
 
 def _rank(c: Candidate, lease: LeaseItem, prefer_az: str) -> tuple[int, bool, bool, int, bool, int, str]:
-    """Ascending: most WAL received, has room, reaches EC2 (P5), most replayed, near, priority, name."""
-    server = c.server
-    assert isinstance(server, Server), "only fit candidates are ranked"
-    return (
-        -on_the_line(server, lease),
-        c.full,
-        not c.reaches_ec2,
-        -server.replayed_lsn,
-        c.az != prefer_az,
-        -c.priority,
-        c.name,
-    )
+    """Ascending: most WAL received, then as `preference` has it."""
+    assert isinstance(c.server, Server), "only fit candidates are ranked"
+    return (-on_the_line(c.server, lease), *preference(c, prefer_az))
+
+
+def preference(c: Candidate, prefer_az: str) -> tuple[bool, bool, int, bool, int, str]:
+    """Among who has as much WAL: has room, reaches EC2 (P5), most replayed, near, priority, name."""
+    replayed = c.server.replayed_lsn if isinstance(c.server, Server) else 0
+    return (c.full, not c.reaches_ec2, -replayed, c.az != prefer_az, -c.priority, c.name)
 
 
 def _behind(other: Candidate, best: Candidate, lease: LeaseItem) -> str:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from failover_agent.core.election import Candidate, Verdict, elect, unfit
+from failover_agent.core.election import Candidate
+from failover_agent.core.fencing import waited_for
 from failover_agent.core.liveness import IDLE_BYTES, has_room, is_stuck
 from failover_agent.core.model import LeaseSeen, NodeReport, Server, ServerState, TooNew, Unknown
+from failover_agent.core.promises import binds
 from failover_agent.core.promotion import Standing
 from failover_agent.core.rejoin import Way, choose_way
 from failover_agent.core.snapshot import Snapshot
-from failover_agent.core.suspicion import free_since, is_expired, is_free
+from failover_agent.core.suspicion import free_since, is_free
 
 CONNECT_S = 5.0  # how long a running standby may take to stream before its WAL is doubted
 STARTING_WAIT_S = 30.0  # how long a free lease waits for who still replays
@@ -180,8 +182,26 @@ def the_lease_does_not_name_my_line(s: Snapshot) -> bool:
     return not s.mine.item.system_identifier or s.mine.item.timeline < s.server.timeline
 
 
+def the_sync_set_is_awaited(s: Snapshot) -> bool:
+    """Nobody was let in yet in this epoch, or since PostgreSQL was started in it (S2)."""
+    if s.mine is None or s.mine.item.mode == "async" or s.serving_epoch == s.mine.epoch:
+        return False
+    return not s.sync.in_place
+
+
 def i_am_claiming(s: Snapshot) -> bool:
     return s.claiming
+
+
+def i_am_bound_by_a_promise(s: Snapshot) -> bool:
+    return binds(s.promised, s.now)
+
+
+def who_is_bound_by_a_promise(s: Snapshot) -> list[str]:
+    """Of this node and those who answer: its holder may serve where nobody here sees it (P1)."""
+    epoch = s.lease.item.epoch if isinstance(s.lease, LeaseSeen) else 0
+    here = [s.me.name] if i_am_bound_by_a_promise(s) else []
+    return here + [r.name for r in s.fresh() if r.promised == epoch > 0]
 
 
 def the_lease_is_free_for_me(s: Snapshot) -> bool:
@@ -203,27 +223,10 @@ def it_was_offered_to_me(s: Snapshot) -> bool:
     return item is not None and item.holder is None and item.offered_to == s.me.name
 
 
-def i_am_the_choice(s: Snapshot) -> bool:
-    """Offered to me by name by a holder that looked at my WAL; otherwise the best of all who can tell."""
-    if not isinstance(s.lease, LeaseSeen):
-        return False
-    if it_was_offered_to_me(s) and not is_expired(s.lease, s.now):
-        return not unfit(_myself(s), s.lease.item, s.lag_limit_bytes)
-    return verdict(s).winner == s.me.name and not unheard(s) and not still_starting(s)
-
-
-def verdict(s: Snapshot) -> Verdict:
-    """The election among me and those who answer."""
-    assert isinstance(s.lease, LeaseSeen), "asked only where a lease was seen"
-    others = [candidate_of(r) for r in s.fresh()]
-    az = next((m.az for m in (s.me, *s.others) if m.name == _last_holder(s)), "")
-    return elect([_myself(s), *others], s.lease.item, s.lag_limit_bytes, az)
-
-
 def unheard(s: Snapshot) -> list[str]:
-    """Members still worth a short wait: silent, not the lost holder, and the lease free for under a poll."""
+    """Members still worth a short wait: silent, not the lost holder, not asked again since."""
     assert isinstance(s.lease, LeaseSeen), "asked only where a lease was seen"
-    if s.now >= free_since(s.lease, s.me.name) + s.timings.poll_s:
+    if s.now >= free_since(s.lease, s.me.name) + s.timings.ask_s:
         return []
     return [m.name for m in s.others if m.name != _last_holder(s) and s.report_of(m.name) is None]
 
@@ -249,7 +252,12 @@ def _last_holder(s: Snapshot) -> str:
     return item.holder.name if item and item.holder else ""
 
 
-def _myself(s: Snapshot) -> Candidate:
+def last_holders_az(s: Snapshot) -> str:
+    """Where clients were served; empty: not known."""
+    return next((m.az for m in (s.me, *s.others) if m.name == _last_holder(s)), "")
+
+
+def myself(s: Snapshot) -> Candidate:
     nofailover = s.nofailover or my_promotion_was_abandoned(s)
     health = s.health
     return Candidate(
@@ -277,6 +285,17 @@ def candidate_of(r: NodeReport) -> Candidate:
         r.health.hung,
         r.health.full,
     )
+
+
+def an_old_holder_is_not_fenced(s: Snapshot) -> bool:
+    return bool(not_fenced(s))
+
+
+def not_fenced(s: Snapshot) -> list[str]:
+    """Instances that have to be fenced before this node is promoted; silence of the cloud is no fence."""
+    if s.mine is None:
+        return []
+    return [h.instance_id for h in waited_for(s.fencing, s.mine.item, s.fences, s.now)]
 
 
 def serving_holder(s: Snapshot) -> NodeReport | None:
@@ -319,6 +338,10 @@ def i_do_not_stream(s: Snapshot) -> bool:
     return isinstance(s.server, Server) and not s.server.streaming
 
 
+def my_replay_is_held(s: Snapshot) -> bool:
+    return isinstance(s.server, Server) and s.server.held != ""
+
+
 def a_rewind_was_interrupted(s: Snapshot) -> bool:
     return s.half_rewound
 
@@ -332,7 +355,8 @@ def my_promotion_is_unjudged(s: Snapshot) -> bool:
 
 
 def a_person_accepted_the_loss(s: Snapshot) -> bool:
-    return isinstance(s.lease, LeaseSeen) and s.accepted_loss == s.lease.item.epoch > 0
+    accepted = isinstance(s.lease, LeaseSeen) and s.accepted_loss == s.lease.item.epoch > 0
+    return accepted and not who_is_bound_by_a_promise(s)
 
 
 def a_switchover_was_ordered(s: Snapshot) -> bool:

@@ -12,7 +12,7 @@ watched meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from failover_agent.core.health import Health, Limits, Renewals
 from failover_agent.core.model import Server, ServerState, Timings, Unknown
@@ -77,16 +77,14 @@ def beat(
     before: Pulse | None, now_read: Readings, server: Server | Unknown, was_primary: bool, now: float
 ) -> Pulse:
     """The pulse one round later. `was_primary`: the last look that was answered found a primary."""
-    fresh = Pulse(
-        now, now_read, now_read.commits, _flushed(server), fsync_waits_s=(0.0,) * len(now_read.volumes)
-    )
     if before is None:
-        return fresh
+        waits = (0.0,) * len(now_read.volumes)
+        return Pulse(now, now_read, now_read.commits, _flushed(server), fsync_waits_s=waits)
     dt = max(0.0, now_read.watched_s - before.readings.watched_s)
     waits = _waits(before, now_read, dt)
     is_primary = server.state is ServerState.PRIMARY if isinstance(server, Server) else was_primary
     if not is_primary:
-        return replace(fresh, fsync_waits_s=waits)
+        return Pulse(now, now_read, now_read.commits, _flushed(server), fsync_waits_s=waits)
     moved = _clients_commit(before, now_read)
     answered = now_read.sessions != before.readings.sessions
     flushed = _flushed(server) or before.flushed

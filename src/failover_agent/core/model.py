@@ -12,11 +12,15 @@ from enum import Enum
 from typing import Literal
 
 from failover_agent.core.health import WELL, Health
+from failover_agent.core.slots import NOTHING_TOLD, Kept
 from failover_agent.errors import AgentError
 
 Mode = Literal["async", "quorum", "strict"]
 
-LEASE_SCHEMA_VERSION = 1
+# Version 2 knows modes in which not everybody may claim, version 3 a pause in which hardly anybody may. An
+# item is of the lowest version that says all it says, so that agents older than this one go on with it while
+# a cluster is upgraded.
+LEASE_SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,18 @@ class LeaseItem:
     may_claim: tuple[str, ...] = ()
     claim_needs: Literal["any", "majority"] = "any"
     offered_to: str = ""  # with no holder: only this node may claim within one ttl; empty: anybody
-    schema_version: int = LEASE_SCHEMA_VERSION
+    schema_version: int = 1
     history: tuple[Fork, ...] = ()  # of `timeline`, its last lines; empty: not known (an older agent's item)
     agent: str = ""  # version of the agent that wrote it, for people
+    mode: Mode = "async"  # what commits are promised; switched at run time, by the holder
+    released_by: str = ""  # with no holder: the last one, whom seals are against
+    unfenced: tuple[Holder, ...] = ()  # held it, did not give it away, not known to be fenced (`fencing`)
+    paused: str = ""  # since when (UTC) a person has failover paused (`pausing`); empty: it is not
+
+    @property
+    def last_holder(self) -> str:
+        """Name of the holder, or of the node that released; empty: nobody known."""
+        return self.holder.name if self.holder else self.released_by
 
     def but(self, **changes: object) -> LeaseItem:
         return replace(self, **changes)  # type: ignore[arg-type]  # names are checked by replace itself
@@ -143,6 +156,22 @@ class Server:
     history: tuple[Fork, ...] = ()  # of its own timeline, oldest first
     replicas: tuple[str, ...] = ()  # primary: application names of streaming standbys
     standby_signal: bool = False  # not running or starting: standby.signal stands, so a start is a standby's
+    slot: str = ""  # standby: the slot at its upstream by which it streams, or tries to
+    held: str = ""  # standby: by which settings, lower than the primary's, its replay is held
+
+
+@dataclass(frozen=True, slots=True)
+class SyncProgress:
+    """How far the sync set of this primary has come, as the last round found it (S2)."""
+
+    in_place: bool = True  # the item and PostgreSQL say what the mode wants, and that lets clients in
+    waiting_for: str = ""  # the operator's words; empty when nothing is waited for
+    away: tuple[str, ...] = ()  # commits hang until enough of these stream again
+    waiting: int = 0  # sessions whose commit waited at that look
+    longest_wait_s: float = 0.0  # since the statement of one of them began
+
+
+IN_PLACE = SyncProgress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +196,12 @@ class NodeReport:
     sealed: tuple[int, int] = (0, 0)  # epoch and version it is sealed for; zeros: not
     reads_open: bool = False  # a standby whose gate is open to readers (G6)
     rejoins: bool = False  # it does what cannot be undone, under a holder's grant (N5)
+    sync: SyncProgress | None = None  # of who holds the lease in a mode in which commits wait
     health: Health = WELL
+    noted: int = 0  # the epoch in which who asked says to hold the lease, noted before this was made (F6)
+    kept: Kept = NOTHING_TOLD  # what WAL it keeps, and for whom; an older agent does not say
+    promised: int = 0  # the epoch whose holder it promised not to claim (P1); 0: none
+    paused: bool = False  # the lease, as it last knew it, says so; an older agent does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +222,15 @@ class Timings:
     poll_s: float
     request_timeout_s: float
     margin_s: float
+
+    @property
+    def ask_s(self) -> float:
+        """Between two questions to a member; one may be lost before the gate of a primary misses it (F6).
+
+        Not every poll: what was heard last is what suspect_after counts from (F1), so each further question a
+        second makes a dead primary's absence known later.
+        """
+        return self.beat_s / 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,18 @@ that a program can tell them apart. Pure.
 
 from __future__ import annotations
 
-from failover_agent.core import facts, liveness, verdicts
-from failover_agent.core.model import LeaseItem, LeaseSeen, Server, Unknown
+from failover_agent.core import facts, liveness, logical_loss, pausing, verdicts
+from failover_agent.core.model import LeaseItem, LeaseSeen, Server, SyncProgress, Unknown
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.errors import (
     AgentError,
+    CommitsWait,
     HalfRewoundDirectory,
     NodeAlarm,
     PostgresFailed,
+    ReplayHeld,
     StoreUnreachable,
+    SyncSetAwaited,
 )
 
 HERE = "of this node"
@@ -22,7 +25,9 @@ HERE = "of this node"
 
 def problems(s: Snapshot, cluster: str) -> tuple[AgentError, ...]:
     """Empty when nothing of this moment needs a person."""
-    return (*_of_the_lease(s, cluster), *_of_the_data(s), *_alarms(s))
+    at_risk = logical_loss.errors(logical_loss.logical_slots_at_risk(s))
+    here = (*_of_the_data(s), *_of_the_sync_set(s), *_alarms(s))
+    return (*_of_the_lease(s, cluster), *pausing.problem(s), *here, *at_risk)
 
 
 def _alarms(s: Snapshot) -> tuple[AgentError, ...]:
@@ -53,9 +58,49 @@ def _of_the_data(s: Snapshot) -> tuple[AgentError, ...]:
     found: list[AgentError] = []
     if isinstance(s.server, Server):
         found += verdicts.data_is_ours(HERE, s.server.system_identifier, _item(s))
+        if s.server.held:
+            found.append(_replay_held(s.server.held))
     if s.half_rewound:
         found.append(half_rewound(HERE))
     return tuple(found)
+
+
+def _replay_held(why: str) -> ReplayHeld:
+    return ReplayHeld.about(
+        f"replay {HERE}",
+        value=f"paused by PostgreSQL: {why}",
+        expected="settings no lower than the primary's",
+        hint="`systemctl stop primacy-postgresql` here: the agent starts it again, as the primary has it.",
+    )
+
+
+def _of_the_sync_set(s: Snapshot) -> tuple[AgentError, ...]:
+    """Only the holder can tell."""
+    if s.mine is None or s.mine.item.mode == "async" or not facts.i_am_primary(s):
+        return ()
+    if facts.the_sync_set_is_awaited(s):
+        return (_sync_set_awaited(s.mine.item, s.sync.waiting_for),)
+    return (_commits_hang(s.mine.item, s.sync),) if s.sync.away else ()
+
+
+def _sync_set_awaited(item: LeaseItem, waiting_for: str) -> SyncSetAwaited:
+    return SyncSetAwaited.about(
+        f"sync set of epoch {item.epoch}, mode {item.mode}",
+        value=f"waiting for {waiting_for}",
+        expected="enough standbys that vouch for every commit, before clients are let in",
+        hint="Bring the named standbys back; in mode quorum fewer are enough (`failoverctl config --mode`).",
+    )
+
+
+def _commits_hang(item: LeaseItem, sync: SyncProgress) -> CommitsWait:
+    told = f"; {sync.waiting} sessions wait, one for {sync.longest_wait_s:.0f} s" if sync.waiting else ""
+    leaves = "; who stays away leaves the set after leave_after_s" if item.mode == "quorum" else ""
+    return CommitsWait.about(
+        f"commits, which wait for any {item.sync.k} of {', '.join(item.sync.members)}",
+        value=f"they hang: {', '.join(sync.away)} not streaming{told}",
+        expected=f"{item.sync.k} that stream",
+        hint=f"Bring one back{leaves}. `failoverctl config --mode async` lets commits go unprotected.",
+    )
 
 
 def _item(s: Snapshot) -> LeaseItem | None:

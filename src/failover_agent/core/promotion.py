@@ -50,15 +50,20 @@ def standing(
     me: str,
     timeline: int,
     lease_epoch: int,
+    last_holder: str,
     history: Mapping[int, Promotion] | Unknown,
 ) -> Standing:
-    """`timeline` is the node's own now, 0 when unknown; `lease_epoch` the cluster's."""
+    """`timeline` is the node's own now, 0 when unknown; `lease_epoch` and `last_holder` the cluster's."""
     if own is None or own.epoch >= lease_epoch:
         return Standing.IN_LINE  # nobody came after it
     if 0 < timeline <= own.from_timeline:
         return Standing.IN_LINE  # it was meant and did not come to pass
     if isinstance(history, Unknown):
         return Standing.UNJUDGED
+    if last_holder == me and all(epoch <= own.epoch for epoch in history):
+        # The later claim is its own, made as one in line, and nobody was promoted since.
+        # → killed in two epochs in a row, each before it had recorded, the only one who might claim did not.
+        return Standing.IN_LINE
     if own.began is None or history.get(own.epoch) != Promotion(own.epoch, me, own.began):
         return Standing.ABANDONED
     later = [p for p in history.values() if p.epoch > own.epoch]

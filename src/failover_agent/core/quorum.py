@@ -80,6 +80,17 @@ def complaint(sync: SyncSet, wait: Waits) -> str:
     )
 
 
+def at_start(written: Waits | Unknown, counted_on: Iterable[SyncSet]) -> Waits | None:
+    """Whom a primary waits for from its first commit on, started in place where agent.conf says `written`.
+
+    `counted_on`: what the lease item says, or may say where a write of it is unsettled. What is written stays
+    where all of it permits that; else the item's own word. None: they contradict each other.
+    """
+    versions = tuple(counted_on)
+    candidates = [*([written] if isinstance(written, Waits) else []), *map(of_item, versions), NOBODY]
+    return next((w for w in candidates if all(permits(sync, w) for sync in versions)), None)
+
+
 def show(wait: Waits) -> str:
     return f"any {wait.k} of {', '.join(wait.members)}" if wait.k else "nobody"
 
@@ -103,6 +114,9 @@ class SyncSeen:
     shown: Waits
     written: Waits  # in the agent's own file
     flushed: Mapping[str, int]  # of each standby that streams
+    proved: bool = True  # this very server process was seen to let a commit wait
+    waiting: int = 0  # sessions whose commit waits at this moment
+    longest_wait_s: float = 0.0  # since the statement of one of them began
 
 
 # The plan
@@ -128,6 +142,7 @@ class Standing:
     flushed: Mapping[str, int]  # of each standby that streams from this primary
     wanted: Waits
     sealed: tuple[str, ...] = ()  # members that say they are sealed for this very version
+    proved: bool = True  # see SyncSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +198,9 @@ def next_step(at: Standing) -> Step:
         return SetPostgres(at.written if permits(at.sync, at.written) else at.shown)
     if not permits(at.sync, at.shown):
         return SetPostgres(of_item(at.sync))  # somebody else's doing: back to what the item counts on
+    if at.shown.k > 0 and not at.proved:
+        # → restarted in place: it showed the list at once, its checkpointer had not read it, no commit waited
+        return SetPostgres(at.shown)
     if at.shown != at.wanted:
         if permits(at.sync, at.wanted):
             return SetPostgres(at.wanted)  # stricter, as far as the item goes: PostgreSQL first

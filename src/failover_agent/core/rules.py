@@ -11,12 +11,17 @@ or serve. tests/unit/core/test_rules_exhaustive.py enumerates this.
 
 from __future__ import annotations
 
+from failover_agent.core import claiming as c
 from failover_agent.core import facts as f
+from failover_agent.core import pausing as u
 from failover_agent.core import rule_parts as p
+from failover_agent.core import slot_facts as k
 from failover_agent.core.rule_parts import Decision, Rule
 from failover_agent.core.snapshot import (
+    AwaitSyncSet,
     Clone,
     DropBeliefs,
+    FenceFirst,
     Follow,
     Init,
     LeaveFullDisk,
@@ -58,7 +63,7 @@ RULES = (
     # Above `busy`: a job that hangs on the volume must not keep the lease for ever.
     Rule(
         "leave-hung-storage",
-        when=(f.the_lease_is_mine, f.my_storage_hangs, f.another_standby_answers),
+        when=(f.the_lease_is_mine, f.my_storage_hangs, f.another_standby_answers, u.failover_is_not_paused),
         then=p.do(LeaveHungStorage()),
         because="my storage does not answer, WAL does not reach it, and a standby could go on",
         detail=p.which_volume,
@@ -72,7 +77,8 @@ RULES = (
     Rule(
         "foreign-data",
         when=(f.the_lease_is_not_mine, f.my_data_is_foreign),
-        because="the data directory belongs to another cluster than the lease; hands off",
+        then=p.stop_a_standby,
+        because="the data directory belongs to another cluster than the lease; nothing runs on it, hands off",
     ),
     Rule(
         "storage-hung",
@@ -92,10 +98,17 @@ RULES = (
         then=p.do(Init()),
         because="I hold the first lease of a new cluster and nobody has data",
     ),
+    # Paused: kept, for whoever moves a data directory away puts it back; a release would be final.
+    Rule(
+        "data-awaited",
+        when=(f.the_lease_is_mine, f.i_have_no_data, u.failover_is_paused),
+        because="my data directory is gone and failover is paused: put it back, or `failoverctl resume` gives"
+        " the lease to a node that has the data",
+    ),
     Rule(
         "lost-data",
         when=(f.the_lease_is_mine, f.i_have_no_data),
-        then=p.do(Release("")),
+        then=p.do(Release("", data_lost=True)),
         because="I hold the lease and my data directory is gone; another node may have it",
     ),
     Rule(
@@ -104,6 +117,7 @@ RULES = (
             f.the_lease_is_mine,
             f.nobody_is_served_here,
             f.starts_keep_failing,
+            u.failover_is_not_paused,
         ),
         then=p.do(*SHUT_OUT, StopPostgres(), Release("")),
         because="PostgreSQL neither starts nor promotes here any more; the lease is free for another node",
@@ -116,9 +130,16 @@ RULES = (
             f.i_serve_or_did_when_last_seen,
             f.nothing_moves_here,
             f.an_idle_standby_answers,
+            u.failover_is_not_paused,
         ),
         then=p.do(RecoverPrimary()),
         because="PostgreSQL runs and neither commits nor takes a session, while a standby has nothing to do",
+    ),
+    Rule(
+        "recover-in-place",
+        when=(f.the_lease_is_mine, f.i_am_stopped, f.i_was_primary_in_this_epoch, u.failover_is_paused),
+        then=p.do(RecoverPrimary(in_place=True)),
+        because="PostgreSQL is down here and failover is paused: it starts again here, as often as it takes",
     ),
     Rule(
         "recover",
@@ -131,6 +152,13 @@ RULES = (
         when=(f.the_lease_is_mine, f.i_am_stopped),
         then=p.do(StartStandby("")),
         because="the lease is mine and PostgreSQL is stopped; it starts in recovery and is promoted then",
+    ),
+    Rule(
+        "fence-first",
+        when=(f.the_lease_is_mine, f.i_am_a_standby, f.an_old_holder_is_not_fenced),
+        then=lambda s: (FenceFirst(p.epoch(s)),),
+        because="I claimed the lease of a node that did not give it away: it is fenced before I am promoted",
+        detail=p.who_is_not_fenced,
     ),
     Rule(
         "promote",
@@ -152,6 +180,7 @@ RULES = (
             f.my_disk_is_full,
             f.a_standby_has_room,
             f.i_do_not_rest,
+            u.failover_is_not_paused,
         ),
         then=p.do(LeaveFullDisk()),
         because="my data volume is full and a standby has room",
@@ -161,6 +190,13 @@ RULES = (
         when=(f.the_lease_is_mine, f.i_am_primary, f.a_switchover_was_ordered),
         then=p.switch_over,
         because="a person ordered a switchover",
+    ),
+    Rule(
+        "await-sync-set",
+        when=(f.the_lease_is_mine, f.i_am_primary, f.the_sync_set_is_awaited),
+        then=lambda s: (AwaitSyncSet(p.epoch(s)),),
+        because="I am primary and the gate stays shut until enough standbys vouch for every commit",
+        detail=p.who_is_to_vouch,
     ),
     Rule(
         "serve",
@@ -228,6 +264,12 @@ RULES = (
         detail=lambda s: getattr(s.lease, "why", ""),
     ),
     Rule(
+        "promised",
+        when=(f.the_lease_is_free_for_me, f.i_am_bound_by_a_promise),
+        because="the lease was not renewed, and I promised its holder not to take it for one ttl",
+        detail=p.whom_i_promised,
+    ),
+    Rule(
         "bootstrap-again",
         when=(
             f.initdb_is_not_done,
@@ -235,26 +277,44 @@ RULES = (
             f.the_lease_is_free_for_me,
             f.everybody_has_no_data,
             f.i_am_first_by_name,
+            u.a_pause_lets_me_claim,
         ),
         then=p.claim,
         because="the node that began the new cluster is gone, and no member has data",
     ),
     Rule(
         "claim",
-        when=(f.the_lease_is_free_for_me, f.i_am_a_standby, f.i_am_the_choice),
+        when=(c.the_lease_may_be_taken, f.i_am_a_standby, u.a_pause_lets_me_claim, c.i_am_the_choice),
         then=p.claim,
-        because="the lease is free and nobody who answers has more WAL than I have",
+        because="the lease is free, or its holder is missed and sealed off, and nobody has more than I have",
     ),
+    # Above `campaign`: a person's word is for where seals cannot be had.
     Rule(
         "claim-with-loss",
         when=(f.the_lease_is_free_for_me, f.i_am_a_standby, f.a_person_accepted_the_loss),
         then=p.claim,
         because="the lease is free and a person accepted what is lost if I take it",
     ),
+    # Above `campaign`: nobody is sealed off for who may not claim.
+    Rule(
+        "paused",
+        when=(c.the_lease_may_be_taken, f.i_am_a_standby, u.a_pause_keeps_me_from_claiming),
+        because="the lease could be taken and failover is paused: only its last holder takes it by itself;"
+        " `failoverctl resume` lets others, `failoverctl failover` orders one to",
+        detail=u.since,
+    ),
+    # Above everything that follows a primary: while it is missed there is none to follow.
+    Rule(
+        "campaign",
+        when=(c.the_lease_may_be_taken, f.i_am_a_standby, c.seals_are_missing),
+        then=p.gather,
+        because="the primary is missed; members of the sync set are asked to take nothing more from it",
+        detail=p.who_is_not_sealed,
+    ),
     Rule(
         "not-me",
-        when=(f.the_lease_is_free_for_me, f.i_am_a_standby),
-        because="the lease is free and I am not the one to claim it",
+        when=(c.the_lease_may_be_taken, f.i_am_a_standby),
+        because="the lease could be taken and I am not the one to claim it",
         detail=p.why_not_me,
     ),
     Rule(
@@ -325,6 +385,35 @@ RULES = (
         then=lambda s: (Follow(p.holder(s)),),
         because="another node serves and I follow somebody else",
     ),
+    # Only without a stream: while I receive, commits may wait for me, and a person chooses the moment.
+    Rule(
+        "restart-held",
+        when=(f.i_am_a_standby, f.another_node_serves, f.i_do_not_stream, f.my_replay_is_held),
+        then=p.do(StopPostgres()),
+        because="PostgreSQL holds my replay, so it cannot follow the primary to where I would stream from;"
+        " it starts again, with settings as the primary has them",
+        detail=p.what_holds_replay,
+    ),
+    Rule(
+        "without-slot",
+        when=(f.i_am_a_standby, f.another_node_serves, k.my_slot_may_stop_me),
+        then=lambda s: (Follow(p.holder(s)),),
+        because="I do not stream by my slot at the primary; a slot must not stop me, I try without",
+    ),
+    Rule(
+        "clone-wal-gone",
+        when=(f.i_am_a_standby, f.another_node_serves, f.i_do_not_stream, k.the_wal_i_need_is_gone),
+        then=lambda s: (Clone(p.holder(s), over_existing=True),),
+        because="the primary no longer has the WAL I need, and no archive brings it; the data directory is"
+        " set aside and cloned anew",
+        detail=p.which_wal,
+    ),
+    Rule(
+        "use-slot",
+        when=(f.i_am_a_standby, f.another_node_serves, k.the_primary_has_my_slot),
+        then=p.follow_by_my_slot,
+        because="the primary has a slot for me, so it keeps the WAL I need while I am away",
+    ),
     Rule(
         "connecting",
         when=(f.i_am_a_standby, f.another_node_serves, f.i_do_not_stream),
@@ -337,8 +426,14 @@ RULES = (
 
 def decide(seen: Snapshot) -> Decision:
     """Choose the next step. Same snapshot, same decision, on every node."""
+    known: dict[p.Fact, bool] = {}  # facts are pure, and many rules ask the same
     for rule in RULES:
-        if all(fact(seen) for fact in rule.when):
+        for fact in rule.when:
+            if fact not in known:
+                known[fact] = fact(seen)
+            if not known[fact]:
+                break
+        else:
             detail = rule.detail(seen)
             because = f"{rule.because}: {detail}" if detail else rule.because
             return Decision(rule.name, rule.then(seen), because)

@@ -12,12 +12,16 @@ lands and its write is refused (F5).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from failover_agent.core.lsn import show
-from failover_agent.core.model import LeaseItem, LeaseSeen, NodeReport
+from failover_agent.core.model import LeaseItem, LeaseSeen, NodeReport, Timings
+from failover_agent.core.promises import anybody_may_claim
 from failover_agent.core.quorum import seals_needed
+from failover_agent.core.suspicion import is_expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,18 @@ class Sealed:
         return Position(self.timeline, self.lsn)
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What members of S answered to a node that wants to claim one item; empty where nobody was asked."""
+
+    seals: tuple[Sealed, ...] = ()
+    enough_since: float = math.inf  # when as many as a claim needs had come
+    why_not: tuple[tuple[str, str], ...] = ()  # of who was asked and is not sealed: name, reason
+
+
+NOTHING_GATHERED = Gathered()
+
+
 def ends(seal: Seal, item: LeaseItem) -> bool:
     """Whether a consistent read of `item` ends the seal: by a later version or epoch, never by time (F4).
 
@@ -67,21 +83,37 @@ def why_not_seal(
 ) -> str:
     """A vote without effect (F1): why this member would not seal, empty when it would.
 
-    `holder_heard_at` is when the holder itself last answered us; its beats in the store are in `seen`.
+    `holder_heard_at` is when the holder itself last answered or asked us; `seen` shows its beats.
     """
     item = seen.item
-    holder = item.holder.name if item.holder else ""
     if (item.cluster, item.epoch, item.sync.version) != (asked.cluster, asked.epoch, asked.version):
         return (
             f"the lease is at epoch {item.epoch} version {item.sync.version},"
             f" asked was epoch {asked.epoch} version {asked.version}"
         )
-    if not holder or holder != asked.against:
-        return f"the lease is held by {holder or 'nobody'}, asked was a seal against {asked.against}"
+    if not item.last_holder or item.last_holder != asked.against:
+        return f"the lease is {_whose(item)}, asked was a seal against {asked.against or 'nobody'}"
+    if is_expired(seen, now):
+        return ""  # also where its agent still answers: it lost the store, and would block everybody for ever
+    if item.holder is None:
+        return f"the lease is offered to {item.offered_to}" if item.offered_to else ""
+    return _why_not_missed(seen, now, holder_heard_at, suspect_after_s)
+
+
+def _whose(item: LeaseItem) -> str:
+    if item.holder is not None:
+        return f"held by {item.holder.name}"
+    return f"released by {item.released_by or 'nobody'}"
+
+
+def _why_not_missed(
+    seen: LeaseSeen, now: float, holder_heard_at: float | None, suspect_after_s: float
+) -> str:
+    name = seen.item.last_holder
     if holder_heard_at is not None and now - holder_heard_at < suspect_after_s:
-        return f"{holder} answered {now - holder_heard_at:.1f} s ago"
+        return f"{name} answered {now - holder_heard_at:.1f} s ago"
     if seen.read_at - seen.token_seen_at < suspect_after_s:
-        return f"{holder} renewed its lease {seen.read_at - seen.token_seen_at:.1f} s before the last read"
+        return f"{name} renewed its lease {seen.read_at - seen.token_seen_at:.1f} s before the last read"
     return ""
 
 
@@ -103,16 +135,28 @@ def counted(item: LeaseItem, answers: Iterable[Sealed]) -> dict[str, Sealed]:
     }
 
 
+def claimants(item: LeaseItem, answers: Iterable[Sealed]) -> tuple[Sealed, ...]:
+    """The sealed members that may claim, most advanced first; asked only where k > 0.
+
+    Each is the most advanced of |S| - k + 1 sealed ones, itself included, so it has every acknowledged commit
+    whatever the others have besides (S1). Where more are sealed than needed, more than one may be that.
+    """
+    seals = counted(item, answers).values()
+    needed = seals_needed(item.sync)
+    fit = [a for a in seals if sum(b.position <= a.position for b in seals) >= needed]
+    return tuple(sorted(sorted(fit, key=lambda a: a.name), key=lambda a: a.position, reverse=True))
+
+
 def why_not_claim(item: LeaseItem, me: str, answers: Iterable[Sealed]) -> str:
     """Why `me` may not claim `item` as far as acknowledged commits go; empty when it may.
 
     `may_claim` empty: the async mode, in which lag_limit_bytes decides (S9). Named in it without being in S:
     the last holder, which has everything it acknowledged. Everybody else needs seals (S1).
     """
-    if not item.may_claim:
+    if anybody_may_claim(item):
         return ""
     if me not in item.may_claim:
-        return f"only {', '.join(item.may_claim)} may claim"
+        return f"only {', '.join(item.may_claim) or 'nobody'} may claim"
     if me not in item.sync.members:
         return ""
     seals = counted(item, answers)
@@ -120,10 +164,10 @@ def why_not_claim(item: LeaseItem, me: str, answers: Iterable[Sealed]) -> str:
         return _too_few(item, seals)
     if me not in seals:
         return "it is not sealed itself"
+    if me in (a.name for a in claimants(item, seals.values())):
+        return ""
     best, mine = max(seals.values(), key=lambda a: a.position), seals[me]
-    if mine.position < best.position:
-        return f"{best.name} has received {show(best.lsn)}, it has {show(mine.lsn)}"
-    return ""
+    return f"{best.name} has received {show(best.lsn)}, it has {show(mine.lsn)}"
 
 
 def _too_few(item: LeaseItem, seals: dict[str, Sealed]) -> str:
@@ -132,6 +176,33 @@ def _too_few(item: LeaseItem, seals: dict[str, Sealed]) -> str:
         f"{len(seals)} of {seals_needed(item.sync)} seals of version {item.sync.version} are there;"
         f" waiting for {', '.join(away)}"
     )
+
+
+def counts_as_heard(report: NodeReport, epoch: int) -> bool:
+    """Whether who reports does not seal soon: it noted who holds the lease and was not sealed then (F6)."""
+    return report.noted == epoch > 0 and report.sealed == (0, 0)
+
+
+def unchallenged_until(
+    item: LeaseItem,
+    valid_until: float,
+    beat_sent: float,
+    answered: Mapping[str, float],
+    timings: Timings,
+    promised: Mapping[str, float] = MappingProxyType({}),
+) -> float:
+    """Until when (exclusive) nobody can have claimed `item` from its holder, by the fast path either (F6).
+
+    A member that promised neither to seal nor to claim (P1) counts like one that heard us as late as reaches
+    as far: `promised` says until when, the margin taken off. Only promises that came while nobody could have
+    claimed yet may be in it: k members that are not sealed then, and seal nothing from then on, leave
+    |S| - k, one seal too few for the whole time, whoever of them restarts meanwhile (P1).
+    """
+    if item.mode == "async" or not item.sync.members:
+        return valid_until
+    reach_s, long_ago = timings.suspect_after_s - timings.margin_s, -math.inf
+    heard = [max(answered.get(m, long_ago), promised.get(m, long_ago) - reach_s) for m in item.sync.members]
+    return gate_until(valid_until, beat_sent, heard, item.sync.k, timings.suspect_after_s, timings.margin_s)
 
 
 def gate_until(

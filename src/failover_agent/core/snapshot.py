@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from failover_agent.core.fencing import NOTHING_KNOWN, OFF, Fences, Fencing
 from failover_agent.core.health import BALANCED, WELL, Health, Limits
 from failover_agent.core.model import (
+    IN_PLACE,
     Heard,
     LeaseItem,
     LeaseSeen,
@@ -14,10 +16,14 @@ from failover_agent.core.model import (
     NodeReport,
     Server,
     ServerState,
+    SyncProgress,
     Timings,
     Unknown,
 )
+from failover_agent.core.promises import Given
 from failover_agent.core.promotion import Standing
+from failover_agent.core.seals import NOTHING_GATHERED, Gathered
+from failover_agent.core.slots import NOTHING_TOLD, Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,8 @@ class Mine:
     item: LeaseItem  # as it last landed
     valid_until: float  # exclusive; margin already taken off (L3)
     was_primary: bool  # this node was seen as primary in this very epoch
+    beat_sent: float = 0.0  # when the token in `item` was first sent (F6)
+    promised: tuple[tuple[str, float], ...] = ()  # until when which member neither seals nor claims (P1)
 
     @property
     def epoch(self) -> int:
@@ -58,7 +66,10 @@ class Snapshot:
     server_before: Server | None = None  # the last look that found an answer
     blind_s: float = 0.0  # for how long `server` has been Unknown
     unstreamed_s: float = 0.0  # for how long a running standby has not streamed
+    unmoved_s: float = 0.0  # for how long a standby that does not stream got no WAL from anywhere either
     claiming: bool = False  # a claim was sent and its fate is not known yet
+    gathered: Gathered = NOTHING_GATHERED  # what members of S answered to this node, for the item in `lease`
+    promised: Given | None = None  # to a holder that the store is away from: not to claim (P1)
     serving_epoch: int = 0  # the gate is kept open for this epoch; 0: shut
     reading_epoch: int = 0  # the gate is kept open for a standby's readers in this epoch; 0: not
     vips_bound: bool = False  # some virtual address is on this node
@@ -70,12 +81,17 @@ class Snapshot:
     half_rewound: bool = False  # a rewind began and did not end (N5)
     standing: Standing = Standing.IN_LINE  # of this node's own last promotion (N2)
     order: SwitchoverOrder | None = None
+    pause_sent: bool = False  # in a write of this holder whose fate is not known yet
     accepted_loss: int = 0  # the epoch that a person gave up, with what may be lost by it
     nofailover: bool = False
     priority: int = 0
     reaches_ec2: bool = False
     health: Health = WELL
     limits: Limits = BALANCED
+    sync: SyncProgress = IN_PLACE
+    fencing: Fencing = OFF
+    fences: Fences = NOTHING_KNOWN
+    kept: Kept = NOTHING_TOLD  # what WAL this node keeps, and for whom
 
     def but(self, **changes: object) -> Snapshot:
         """The same moment, differing only as stated."""
@@ -118,8 +134,17 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class GatherSeals:
+    """Ask members of S, this node included, to seal the version in `seen` (F1, F2)."""
+
+    seen: LeaseSeen
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     offered_to: str
+    data_lost: bool = False  # this node has nothing any more of what it acknowledged
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +155,8 @@ class Init: ...
 class RecoverPrimary:
     """The primary's process died: hand over to a node that has everything, else restart in place (N3)."""
 
+    in_place: bool = False  # hand over to nobody
+
 
 @dataclass(frozen=True, slots=True)
 class TakeOver:
@@ -137,7 +164,21 @@ class TakeOver:
 
 
 @dataclass(frozen=True, slots=True)
+class FenceFirst:
+    """Have those fenced who held the lease before and did not give it away."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Serve:
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitSyncSet:
+    """Bring the sync set of `epoch` into place; open as soon as it is."""
+
     epoch: int
 
 
@@ -169,6 +210,7 @@ class StartStandby:
 @dataclass(frozen=True, slots=True)
 class Follow:
     upstream: str
+    slot: str = ""  # by which to stream; empty: without
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +230,14 @@ Action = (
     | UnbindVips
     | StopPostgres
     | Claim
+    | GatherSeals
     | Release
     | Init
     | RecoverPrimary
     | TakeOver
+    | FenceFirst
     | Serve
+    | AwaitSyncSet
     | PublishIdentity
     | SwitchOver
     | LeaveHungStorage

@@ -17,6 +17,12 @@ So from two standbys on, one failure of any node, whichever it is, stops neither
 afterwards the silent member leaves S (S6) and one further failure is survived again. From four nodes on
 the primary and one more may go at the same instant. m = 1 stops commits for the stated delay only.
 
+**At most two members, so k is 1, whatever the number of nodes (MOST_MEMBERS).** PostgreSQL counts connections
+in `ANY k`, not names. → S = {B, C, D}, k = 2: B's host loses power, its walsender stands half-open, B is back
+and streams over a second one; both show what B has flushed, and a commit is let go that only A and B have.
+C and D seal, and it is lost. A slot admits one walsender, but a start begins without one. With k = 1 nobody
+counts twice. Further standbys are spares that enter when a member leaves.
+
 Losing a whole zone must not take the primary and more than k - 1 members of S with it: then the members in
 other zones would be too few to seal. So at most k - 1 members of S are in the primary's own zone, unless
 there are none elsewhere.
@@ -29,6 +35,8 @@ from dataclasses import dataclass
 
 from failover_agent.core.model import Mode
 from failover_agent.core.quorum import NOBODY, Waits, waits
+
+MOST_MEMBERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,7 @@ def choose(
     standbys: Iterable[Standby],
     present: Waits,
     leave_after_s: float,
+    most: int = MOST_MEMBERS,
 ) -> Choice:
     """What the primary in zone `az` should wait for; `present` is what it waits for now.
 
@@ -73,27 +82,33 @@ def choose(
         for s in everybody
         if (s.fit and s.silent_s == 0) or (s.name in present.members and s.fit and s.silent_s < leave_after_s)
     ]
-    chosen = _spread(az, usable, present)
+    chosen = _spread(az, usable, present, most)
     if mode == "quorum":
         return Choice(waits(chosen, acknowledgements(len(chosen))), enough=True, waiting_for=())
-    return _strict(everybody, chosen, present)
+    return _strict(everybody, chosen, present, most)
 
 
-def _spread(az: str, usable: list[Standby], present: Waits) -> list[str]:
-    """As many as can be had with at most k - 1 in the primary's zone; who is in S stays before others."""
-    elsewhere = [s.name for s in usable if s.az != az]
-    near = sorted((s.name for s in usable if s.az == az), key=lambda n: (n not in present.members, n))
+def least_acknowledgements(standbys: int, most: int = MOST_MEMBERS) -> int:
+    """How many a commit waits for in mode strict, of so many configured standbys, whoever is away."""
+    return acknowledgements(min(standbys, most))
+
+
+def _spread(az: str, usable: list[Standby], present: Waits, most: int) -> list[str]:
+    """As many as may be, with at most k - 1 in the primary's zone; who is in S stays before others."""
+    in_order = sorted(usable, key=lambda s: (s.name not in present.members, s.name))
+    elsewhere = [s.name for s in in_order if s.az != az][:most]
+    near = [s.name for s in in_order if s.az == az][:most]
     if not elsewhere:
         return near
-    for count in range(len(near), 0, -1):
+    for count in range(min(len(near), most - len(elsewhere)), 0, -1):
         if count <= acknowledgements(len(elsewhere) + count) - 1:
             return [*elsewhere, *near[:count]]
     return elsewhere
 
 
-def _strict(everybody: list[Standby], chosen: list[str], present: Waits) -> Choice:
+def _strict(everybody: list[Standby], chosen: list[str], present: Waits, most: int) -> Choice:
     """k never falls below the configured majority, whoever is away: commits wait instead."""
-    least = acknowledgements(len(everybody))
+    least = least_acknowledgements(len(everybody), most)
     waiting_for = tuple(s.name for s in everybody if s.name not in chosen)
     if len(chosen) >= least:
         return Choice(waits(chosen, max(least, acknowledgements(len(chosen)))), True, ())

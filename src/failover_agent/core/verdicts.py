@@ -7,7 +7,7 @@ A thing that could not be seen is no verdict: whoever looked has the error alrea
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from failover_agent.core.model import Holder, LeaseItem, Member
@@ -16,6 +16,7 @@ from failover_agent.errors import (
     CertificateUnfit,
     ClocksApart,
     ClusterNameTaken,
+    CommitsUnprotected,
     DiskNearlyFull,
     ForeignDataDirectory,
     GateDisturbed,
@@ -217,6 +218,20 @@ def certificate_unfit(path: str, value: str) -> CertificateUnfit:
         expected=f"of this cluster's CA, with its key, for {CERTIFICATE_DAYS:g} more days",
         hint="Run playbooks/site.yml: it makes and brings new ones. If the date is odd, look at the clock.",
     )
+
+
+def outside_the_promise(mode: str, settings: Sequence[str]) -> Errors:
+    """What is acknowledged by these settings a failover may lose, in a mode that promises otherwise (S8)."""
+    if mode == "async" or not settings:
+        return ()
+    error = CommitsUnprotected.about(
+        "synchronous_commit",
+        value="; ".join(settings),
+        expected=f"on or remote_apply in mode {mode}",
+        hint="If their commits may be lost in a failover, leave it; else ALTER ROLE or DATABASE … RESET"
+        " synchronous_commit, ALTER SYSTEM RESET, or the inventory. Sessions take it up when they begin.",
+    )
+    return (error,)
 
 
 def disk(path: str, free_bytes: int, size_bytes: int) -> Errors:

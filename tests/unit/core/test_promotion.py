@@ -19,9 +19,13 @@ RECORDED = {7: Promotion(7, "db1", BEGAN), 8: Promotion(8, "db2", Beginning(3, 9
 
 
 def judged(
-    own: OwnPromotion | None = OWN, timeline: int = 2, epoch: int = 8, history: object = RECORDED
+    own: OwnPromotion | None = OWN,
+    timeline: int = 2,
+    epoch: int = 8,
+    history: object = RECORDED,
+    last_holder: str = "db2",
 ) -> Standing:
-    return standing(own, "db1", timeline, epoch, history)  # type: ignore[arg-type]
+    return standing(own, "db1", timeline, epoch, last_holder, history)  # type: ignore[arg-type]
 
 
 def test_a_recorded_promotion_that_others_built_on_counts() -> None:
@@ -51,6 +55,15 @@ def test_nobody_is_judged_by_a_history_that_cannot_be_read_or_is_not_written_yet
 def test_the_last_promotion_of_the_cluster_needs_no_record() -> None:
     assert judged(epoch=7, history={}) is Standing.IN_LINE
     assert judged(epoch=8, history={}) is Standing.ABANDONED
+
+
+def test_a_node_that_claimed_again_and_died_before_it_was_promoted_is_in_line() -> None:
+    meant = OwnPromotion(7, 1, None)
+
+    assert judged(own=meant, history={}, last_holder="db1") is Standing.IN_LINE
+    assert judged(own=meant, history={}, last_holder="db2") is Standing.ABANDONED
+    assert judged(own=meant, history={8: RECORDED[8]}, last_holder="db1") is Standing.ABANDONED
+    assert judged(own=meant, history=Unknown("cut"), last_holder="db1") is Standing.UNJUDGED
 
 
 def test_a_promotion_that_never_came_to_pass_is_none() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 
 import pytest
@@ -38,7 +39,7 @@ def test_every_profile_keeps_the_relations(profile: str) -> None:
     [
         ({"margin_s": 0.8}, "margin_s"),
         ({"ttl_s": 3.4}, "ttl_s"),
-        ({"suspect_after_s": 2.4}, "suspect_after_s"),
+        ({"suspect_after_s": 2.2}, "suspect_after_s"),
         ({"beat_s": 0.0}, "beat_s"),
     ],
 )
@@ -159,10 +160,17 @@ def test_the_last_shared_point_is_where_the_first_of_two_left() -> None:
 
 
 def test_a_lease_survives_its_note() -> None:
-    item = replace(ITEM, sync=SyncSet(("a", "b"), 1, 4), may_claim=("a",))
-    assert from_note(to_note(item)) == item
+    item = replace(ITEM, sync=SyncSet(("a", "b"), 1, 4), may_claim=("a",), unfenced=(Holder("b", "i", "n"),))
+    assert from_note(json.loads(json.dumps(to_note(item)))) == item
     released = replace(item, holder=None)
     assert from_note(to_note(released)) == released
+    paused = replace(item, paused="2026-11-29T14:52:29Z", schema_version=3)
+    assert from_note(json.loads(json.dumps(to_note(paused)))) == paused
+
+
+def test_a_note_without_a_pause_has_no_word_of_it() -> None:
+    """An agent that knows none refuses what it does not know: it would take up no lease, and carry none."""
+    assert "paused" not in to_note(ITEM)
 
 
 def test_a_note_of_an_older_agent_is_read_and_a_newer_ones_is_not() -> None:
@@ -173,3 +181,12 @@ def test_a_note_of_an_older_agent_is_read_and_a_newer_ones_is_not() -> None:
     assert from_note(older) == ITEM
     with pytest.raises(ValueError, match="schema version"):
         from_note(note | {"schema_version": LEASE_SCHEMA_VERSION + 1})
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_a_lost_question_shuts_no_gate_and_questions_are_no_more_frequent_than_that(profile: str) -> None:
+    """With the store away the gate rests on questions that members noted (F6)."""
+    t = PROFILES[profile]
+    bound = t.suspect_after_s - t.margin_s
+
+    assert 2 * t.ask_s < bound <= 4 * t.ask_s

@@ -225,3 +225,14 @@ def test_what_could_never_be_fulfilled_is_refused() -> None:
     for members, k in ((("b",), 2), (("b",), 0), ((), 1), (("b",), -1)):
         with pytest.raises(ValueError, match="cannot be waited for"):
             waits(members, k)
+
+
+def test_a_process_that_was_not_seen_to_let_commits_wait_is_seen_to_first() -> None:
+    """Restarted in place it shows the list at once; until its checkpointer has read it, no commit waits."""
+    wait = waits(["b", "c"], 1)
+    at = settled(wait, wait, wait)
+
+    assert next_step(replace(at, proved=False)) == SetPostgres(wait)
+    assert next_step(at) == InPlace()
+    nobody = settled(NOBODY, NOBODY, NOBODY)
+    assert next_step(replace(nobody, proved=False)) == InPlace()

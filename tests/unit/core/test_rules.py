@@ -112,7 +112,18 @@ def test_data_of_another_cluster_is_never_touched() -> None:
     other = Server(ServerState.STOPPED, "s2", 1, 500)
 
     assert decide(following.but(server=other)).rule == "foreign-data"
+    assert decide(following.but(server=other)).actions == ()
     assert decide(following.but(server=other, lease=EXPIRED)).rule == "foreign-data"
+
+
+def test_nothing_is_left_running_on_data_of_another_cluster() -> None:
+    """It was started while the lease named no system yet; a person is to move its directory."""
+    other = Server(ServerState.STANDBY, "s2", 1, 500)
+
+    assert decide(following.but(server=other)).actions == (a.StopPostgres(),)
+    assert (
+        a.StopPostgres() not in decide(following.but(server=replace(other, system_identifier="s1"))).actions
+    )
 
 
 def test_silence_from_the_store_never_looks_like_a_free_lease() -> None:
@@ -131,13 +142,13 @@ def test_a_token_counts_as_missed_only_when_a_later_read_still_showed_it() -> No
     assert decide(not_read_since).rule == "hold"
 
 
-def test_a_standby_claims_an_expired_lease_after_one_poll_for_silent_others() -> None:
+def test_a_standby_claims_an_expired_lease_after_one_more_question_to_silent_others() -> None:
     three = following.but(others=(DB1, DB3), lease=EXPIRED, heard=())
-    poll = three.timings.poll_s
+    asked_again = NOW + three.timings.ask_s
 
     assert decide(three).rule == "not-me"
-    assert decide(three.but(now=NOW + poll + 0.01)).rule == "claim"
-    assert decide(three.but(now=NOW + poll + 0.01)).actions == (a.Claim(EXPIRED),)
+    assert decide(three.but(now=asked_again + 0.01)).rule == "claim"
+    assert decide(three.but(now=asked_again + 0.01)).actions == (a.Claim(EXPIRED),)
 
 
 def test_a_free_lease_waits_for_a_member_that_still_replays_and_not_for_ever() -> None:
@@ -214,7 +225,7 @@ def test_a_dead_primary_is_recovered_in_its_epoch_and_promoted_in_another() -> N
 
 
 def test_a_holder_without_data_gives_the_lease_away() -> None:
-    assert decide(serving.but(server=ABSENT)).actions == (a.Release(""),)
+    assert decide(serving.but(server=ABSENT)).actions == (a.Release("", data_lost=True),)
 
 
 def test_a_switchover_is_carried_out_by_a_serving_primary_only() -> None:
@@ -366,3 +377,17 @@ def test_a_running_standby_gets_time_to_connect_before_its_wal_is_doubted() -> N
 
     assert decide(seen.but(unstreamed_s=CONNECT_S - 0.1)).rule == "connecting"
     assert decide(seen.but(unstreamed_s=CONNECT_S)).actions == (a.Rewind("db1"),)
+
+
+def test_a_standby_whose_replay_is_held_starts_anew_only_where_it_receives_nothing() -> None:
+    held = replace(STANDBY, held="max_connections is 100, the primary's 120")
+    cut_off = replace(held, streaming=False)
+
+    assert decide(following.but(server=held)).rule == "following", "commits may wait for it"
+    assert decide(following.but(server=cut_off)).rule == "restart-held"
+    assert decide(following.but(server=cut_off)).actions == (a.StopPostgres(),)
+    assert decide(following.but(server=replace(cut_off, held=""))).rule == "connecting"
+    assert decide(following.but(server=cut_off, heard=DB1_STANDS_BY)).rule != "restart-held", (
+        "it may be chosen: the promotion sees to it"
+    )
+    assert decide(following.but(server=replace(cut_off, upstream="db3"))).rule == "follow"

@@ -6,8 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from failover_agent.core.model import Holder, LeaseItem, LeaseSeen, SyncSet
-from failover_agent.core.seals import Seal, Sealed, counted, ends, gate_until, why_not_claim, why_not_seal
+from failover_agent.core.model import Holder, LeaseItem, LeaseSeen, NodeReport, SyncSet, Unknown
+from failover_agent.core.seals import (
+    Seal,
+    Sealed,
+    claimants,
+    counted,
+    counts_as_heard,
+    ends,
+    gate_until,
+    unchallenged_until,
+    why_not_claim,
+    why_not_seal,
+)
+from failover_agent.core.timings import PROFILES
 
 ITEM = LeaseItem(
     cluster="c",
@@ -77,6 +89,23 @@ def test_a_later_timeline_is_further_whatever_its_position() -> None:
     assert why_not_claim(ITEM, "b", answers) != ""
 
 
+def test_who_may_claim_is_the_most_advanced_of_as_many_as_are_needed() -> None:
+    def names(*answers: Sealed) -> list[str]:
+        return [a.name for a in claimants(ITEM, answers)]
+
+    assert names(sealed("b", 100), sealed("c", 101)) == ["c"]
+    assert names(sealed("b", 100), sealed("c", 101), sealed("d", 102)) == ["d", "c"]
+    assert names(sealed("b", 100), sealed("c", 100), sealed("d", 102)) == ["d", "b", "c"]
+    assert names(sealed("b", 100)) == []
+
+
+def test_where_commits_are_promised_nobody_is_not_everybody() -> None:
+    nobody = ITEM.but(may_claim=())
+
+    assert why_not_claim(nobody, "b", []) == ""
+    assert why_not_claim(nobody.but(mode="quorum"), "b", []) == "only nobody may claim"
+
+
 def test_who_is_not_sealed_itself_does_not_claim() -> None:
     assert why_not_claim(ITEM, "d", [sealed("b"), sealed("c")]) == "it is not sealed itself"
 
@@ -88,7 +117,9 @@ def test_the_last_holder_has_everything_and_needs_no_seals() -> None:
 
 def test_after_a_claim_only_the_claimant_may_come_back() -> None:
     """S2: S is empty, and the node that claimed stands in may_claim alone."""
-    claimed = ITEM.but(epoch=5, holder=Holder("b", "i-b", "n"), sync=SyncSet(version=8), may_claim=("b",))
+    claimed = ITEM.but(
+        epoch=5, holder=Holder("b", "i-b", "n"), sync=SyncSet(version=8), may_claim=("b",), mode="quorum"
+    )
 
     assert why_not_claim(claimed, "b", []) == ""
     assert why_not_claim(claimed, "c", [sealed("c")]) == "only b may claim"
@@ -162,6 +193,25 @@ def test_nobody_seals_against_nobody() -> None:
     assert vote(lease, asked=replace(seal(), against="")) != ""
 
 
+def test_an_agent_that_lost_the_store_and_still_answers_blocks_nobody_once_its_lease_ended() -> None:
+    end = ITEM.ttl_s * 1.001
+
+    assert vote(seen(end), heard_ago_s=0.1) == ""
+    assert vote(seen(end - 0.01), heard_ago_s=0.1) == "a answered 0.1 s ago"
+    unread = LeaseSeen(ITEM, token_seen_at=NOW - end, read_at=NOW - 0.1)
+    assert vote(unread, heard_ago_s=0.1) != "", "time alone is no missed beat"
+
+
+def test_a_released_lease_is_sealed_against_who_released_it_unless_it_is_on_offer() -> None:
+    released = ITEM.but(holder=None, released_by="a")
+
+    assert vote(LeaseSeen(released, NOW, NOW), heard_ago_s=0.1) == ""
+    assert vote(LeaseSeen(released.but(released_by="x"), NOW, NOW)) != ""
+    offered = released.but(offered_to="b")
+    assert vote(LeaseSeen(offered, NOW, NOW)) == "the lease is offered to b"
+    assert vote(LeaseSeen(offered, NOW - 7, NOW)) == ""
+
+
 # The gate
 
 
@@ -184,3 +234,38 @@ def test_it_takes_k_of_them() -> None:
     """k members that heard us leave |S| - k that did not: one seal too few."""
     assert until(100.0, 110.0, k=2) == 101.5
     assert until(100.0, 110.0, 105.0, k=2) == 106.5
+
+
+def test_the_gate_of_an_item_that_promises_nothing_is_open_as_long_as_the_lease() -> None:
+    quorum = ITEM.but(mode="quorum")
+
+    def bound(item: LeaseItem, **heard: float) -> float:
+        return unchallenged_until(item, 1000.0, 100.0, heard, PROFILES["balanced"])
+
+    assert bound(quorum) == 101.5
+    assert bound(quorum, b=110.0, c=105.0) == 106.5
+    assert bound(quorum, b=110.0, x=111.0) == 101.5, "who is not in S is no acknowledger"
+    assert bound(quorum.but(mode="async")) == 1000.0
+    assert bound(quorum.but(sync=SyncSet(version=8))) == 1000.0
+
+
+def test_a_promise_of_k_members_holds_the_gate_open_until_it_ends() -> None:
+    quorum = ITEM.but(mode="quorum")
+
+    def bound(item: LeaseItem, *, lease: float = 1000.0, c: float = 0.0, **promised: float) -> float:
+        return unchallenged_until(item, lease, 100.0, {"c": c}, PROFILES["balanced"], promised)
+
+    assert bound(quorum, b=105.0) == 101.5, "k is 2"
+    assert bound(quorum, b=105.0, c=102.0) == 103.5, "one promised, the other was heard"
+    assert bound(quorum, b=105.0, d=104.0) == 104.0
+    assert bound(quorum, b=105.0, x=105.0) == 101.5, "who is not in S is no acknowledger"
+    assert bound(quorum, b=105.0, d=105.0, lease=103.0) == 103.0
+
+
+def test_an_answer_counts_as_heard_only_of_who_noted_it_and_was_not_sealed() -> None:
+    noted = NodeReport("b", "z", "i", Unknown("not asked"), 4, holds_lease=False, noted=4)
+
+    assert counts_as_heard(noted, 4)
+    assert not counts_as_heard(noted, 5)
+    assert not counts_as_heard(replace(noted, noted=0), 0)
+    assert not counts_as_heard(replace(noted, sealed=(4, 7)), 4)

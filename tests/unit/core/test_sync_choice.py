@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import pytest
 
+from failover_agent.core import sync_choice
 from failover_agent.core.model import Mode
 from failover_agent.core.quorum import NOBODY, Waits, waits
-from failover_agent.core.sync_choice import Choice, Standby, acknowledgements, choose
+from failover_agent.core.sync_choice import Choice, Standby, acknowledgements
 
 LEAVE_AFTER_S = 5.0
+choose = functools.partial(
+    sync_choice.choose, most=16
+)  # the arithmetic of larger sets, which nobody chooses yet
 
 
 def standby(name: str, az: str = "", *, fit: bool = True, silent_s: float = 0.0) -> Standby:
@@ -123,3 +128,17 @@ def test_the_order_in_which_standbys_are_named_does_not_matter() -> None:
             for order in itertools.permutations(standbys)
         }
         assert len(found) == 1
+
+
+def test_at_most_two_vouch_so_that_nobody_is_counted_twice_and_who_is_in_stays() -> None:
+    """PostgreSQL counts connections: with k = 2 a standby that came back would be two acknowledgements."""
+    standbys = [standby(name) for name in "bcdef"]
+
+    for mode in ("quorum", "strict"):
+        for names in itertools.combinations("bcdef", 2):
+            present = waits(names, 1)
+            assert sync_choice.choose(mode, "az-a", standbys, present, LEAVE_AFTER_S).wanted == present
+        assert sync_choice.choose(mode, "az-a", standbys, NOBODY, LEAVE_AFTER_S).wanted == waits("bc", 1)
+        gone = [standby("b", silent_s=99), *standbys[1:]]
+        found = sync_choice.choose(mode, "az-a", gone, waits("bc", 1), LEAVE_AFTER_S)
+        assert found.wanted == waits("cd", 1), "a spare takes its place"
