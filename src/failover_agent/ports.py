@@ -8,7 +8,7 @@ a foreseen refusal an `AgentError`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from failover_agent.core.liveness import Readings
@@ -16,15 +16,20 @@ from failover_agent.core.model import (
     Absent,
     Heard,
     LeaseItem,
+    Mode,
     NodeReport,
     Server,
+    SyncSet,
     Unknown,
     Version,
     WriteOutcome,
 )
+from failover_agent.core.promises import Promise
 from failover_agent.core.promotion import Beginning
 from failover_agent.core.quorum import SyncSeen, Waits
+from failover_agent.core.relay import RouteChange
 from failover_agent.core.seals import Position, Seal, Sealed
+from failover_agent.core.slots import Change, SlotsSeen
 
 Progress = Callable[[str], None]
 
@@ -115,6 +120,28 @@ class RouteTables(Protocol):
     def point(self, table_id: str, vip: str, interface_id: str) -> Unknown | None:
         """Replace the route, or create a missing one. Raises RouteDidNotMove when the API says no."""
 
+    def drops_strangers(self, interface_id: str) -> bool | Unknown:
+        """Whether the source/destination check of an interface is on: the VIP's packets are dropped then."""
+
+
+class Fence(Protocol):
+    """The cloud's hand on another node's machine, by one method. One attempt per call, no SDK retry.
+
+    Only the holder of the lease fences, and a person's order undoes it. Silence is never a fence.
+    """
+
+    def is_fenced(self, instance_id: str) -> bool | Unknown:
+        """Whether the cloud shows that the machine does not run, or that nothing reaches or leaves it."""
+
+    def before(self, instance_id: str) -> Mapping[str, str] | Unknown:
+        """What `undo` has to put back, to be kept before `fence`; empty: nothing."""
+
+    def fence(self, instance_id: str) -> Unknown | None:
+        """Ask for it; that it was taken is no proof yet. Raises FenceRefused: it never will be."""
+
+    def undo(self, instance_id: str, before: Mapping[str, str]) -> Unknown | None:
+        """Let the machine run, or reach others, again. Raises FenceRefused."""
+
 
 class Postgres(Protocol):
     """The PostgreSQL of this node. It runs under its own systemd unit; only these calls start it (N1)."""
@@ -124,20 +151,33 @@ class Postgres(Protocol):
         and a missing standby.signal (N1). Raises AgentError.
         """
 
-    def observe(self) -> Server | Unknown:
+    def observe(self, *, fresh: bool = False) -> Server | Unknown:
         """One look, bounded by a second. A server that runs and does not answer is Unknown, not stopped."""
 
     def start_standby(self, upstream: str) -> None:
-        """Start in recovery, following `upstream` (empty: nobody). Returns when it takes connections."""
+        """Start in recovery, following `upstream` (empty: nobody). Returns when it takes connections.
 
-    def start_primary(self) -> None:
-        """Start read-write (crash recovery included), then put standby.signal back (N1)."""
+        Settings that recovery needs as high as the primary's are raised to that for this start.
+        """
 
-    def follow(self, upstream: str) -> None:
-        """Point a running standby at another node, without a restart."""
+    def start_primary(self, counts_on: Iterable[SyncSet] = ()) -> None:
+        """Start read-write in place (crash recovery included), then put standby.signal back (N1).
+
+        From the first commit on it waits for whom it was told to wait, never for less than all of
+        `counts_on` permits (S1, S7). Raises PostgresFailed where these contradict each other.
+        """
+
+    def follow(self, upstream: str, slot: str = "") -> None:
+        """Point a running standby at another node, or at its slot there, without a restart.
+
+        Without a slot (and after every `start_standby`) it streams by none: one that is missing at the
+        upstream would stop it.
+        """
 
     def promote(self, timeout_s: float, deadline: float, *, above: int) -> int:
         """Promote the running standby, put standby.signal back; returns the new timeline.
+
+        Before it is told, its own file names nobody to wait for and a fresh connection shows it (S7).
 
         It gets a number greater than `above`, so that none of a timeline that a lease named is used twice.
         Raises LeaseMovedOn when it could not be told before `deadline` (CLOCK_BOOTTIME, N2).
@@ -147,7 +187,11 @@ class Postgres(Protocol):
         """How the timeline that this primary is on began (N2)."""
 
     def stop(self, timeout_s: float) -> None:
-        """Fast shutdown, `kill` after `timeout_s`. Nothing of PostgreSQL is left when it returns."""
+        """Fast shutdown; when that takes longer than `timeout_s`, immediate, then `kill`.
+
+        Standbys that listen get everything up to the shutdown checkpoint. Once that is written, who keeps
+        the server from ending is waited for only briefly. Nothing of PostgreSQL is left when it returns.
+        """
 
     def kill(self, timeout_s: float = 10.0) -> None:
         """Kill every process of the unit's cgroup (backends outlive a postmaster, N3) and see them gone.
@@ -200,6 +244,15 @@ class Postgres(Protocol):
     def end_cut(self) -> None:
         """Let packets pass again; follows nobody by itself. Raises PostgresFailed."""
 
+    def slots(self) -> SlotsSeen | Unknown:
+        """What a running server shows of its slots and of the WAL it keeps."""
+
+    def change_slots(self, changes: Sequence[Change]) -> None:
+        """Carry out what `core.slots.plan` asks for, in order.
+
+        Raises PostgresFailed at the first that fails; those before it are done.
+        """
+
     def on_death(self, died: Callable[[], None]) -> None:
         """Call `died` from a thread of the adapter as soon as a running postmaster is gone."""
 
@@ -225,6 +278,13 @@ class Peers(Protocol):
     def ask(self, name: str) -> Heard | Unknown:
         """Ask one node now; the answer is newer than this call."""
 
+    def carry(self, epoch: Callable[[], int], heard_by: Callable[[str, float], None]) -> None:
+        """Say in every question that we hold the lease in `epoch()` (0: we do not), from now on.
+
+        Calls `heard_by`, from any thread, with the name of each member that noted it and is not sealed, and
+        with the time right before the question was sent (F6).
+        """
+
     def ask_rejoin(self, name: str) -> bool | Unknown:
         """Ask the lease holder `name` for the one slot for destructive steps, or to keep it (N5)."""
 
@@ -234,11 +294,29 @@ class Peers(Protocol):
     def ask_seal(self, name: str, seal: Seal) -> Sealed | Unknown:
         """Have a member seal. Unknown: refused or no answer; it may be sealed all the same."""
 
+    def ask_promise(self, name: str, promise: Promise) -> str | Unknown:
+        """Ask a member to promise not to claim; why it does not, empty: it has promised (P1)."""
+
+    def relay_write(self, name: str, item: LeaseItem, only_if: Version) -> WriteOutcome:
+        """Have a member carry our own write of the lease, once, unchanged (P4)."""
+
+    def relay_targets(self, name: str, vip: str) -> Mapping[str, str] | Unknown:
+        """Have a member look at the route tables, see `RouteTables.targets`."""
+
+    def relay_point(self, name: str, change: RouteChange) -> Unknown | None:
+        """Have a member change a route for us while our lease lasts (R1). Unknown: refused, or no answer."""
+
     def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
         """Pass a person's order on to the lease holder `name`; its answer, see `Agent.request_switchover`."""
 
     def order_failover(self, name: str, accept_loss: bool) -> Mapping[str, object] | Unknown:
         """Pass a person's order on to the node `name` that shall take over, see `Agent.request_failover`."""
+
+    def order_mode(self, name: str, mode: Mode) -> Mapping[str, object] | Unknown:
+        """Pass a person's order on to the lease holder `name`; its answer, see `Agent.request_mode`."""
+
+    def order_pause(self, name: str, pause: bool) -> Mapping[str, object] | Unknown:
+        """Pass a person's order on to the lease holder `name`; its answer, see `Agent.request_pause`."""
 
     def wake(self, name: str) -> None:
         """Tell a node that the lease changed. A courtesy without authority; errors are swallowed."""
@@ -279,3 +357,7 @@ class Supervisor(Protocol):
     def ready(self, status: str) -> None: ...
 
     def alive(self, status: str) -> None: ...
+
+    def ends_for_good(self) -> bool:
+        """Whether no next life was ordered: a stop, or the host going down. False where that is not known."""
+        ...

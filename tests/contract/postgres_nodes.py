@@ -10,7 +10,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.gate_table import GatePlan, table_text
 from failover_agent.adapters.postgres import LocalPostgres, PostgresPlan
 from failover_agent.adapters.systemd import looks
+from failover_agent.core.model import Server
 from failover_agent.errors import PostgresFailed
 from tests.support.certificates import Authority
 
@@ -29,6 +30,7 @@ from .namespaces import entered, node_with_neighbours
 USER = "postgres"
 MEMBERS = {"db1": "10.9.0.1", "db2": "10.9.0.2"}
 READY_S = 20.0
+SOON_S = 20.0  # until a fact that nothing stands in the way of has come true
 
 
 def newest_bin_dir() -> Path:
@@ -200,3 +202,13 @@ def two_nodes(place: Path) -> Iterator[tuple[Node, Node]]:
                 log = node.plan.data_dir.parent / "log"
                 print(f"--- {node.name}", log.read_text()[-3000:] if log.exists() else "", sep="\n")
                 node.unit.remove()
+
+
+def look(node: Node) -> Server:
+    seen = node.postgres.observe()
+    assert isinstance(seen, Server), seen
+    return seen
+
+
+def until(fact: Callable[[], bool]) -> None:
+    assert any(fact() for _left in looks(SOON_S, 0.05)), "did not come true in time"

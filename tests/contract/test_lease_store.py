@@ -39,6 +39,10 @@ FULL = LeaseItem(
     may_claim=("db1", "db2", "db3"),
     claim_needs="majority",
     offered_to="db2",
+    mode="quorum",
+    released_by="db2",
+    unfenced=(Holder("db3", "i-3", "nonce-3"), Holder("db4", "i-4", "nonce-4")),
+    paused="2026-11-29T14:52:29Z",
 )
 
 
@@ -62,7 +66,7 @@ def test_no_item_is_none_and_not_unknown(store: LeaseStore) -> None:
 
 
 def test_what_was_written_is_read_back_in_every_field(store: LeaseStore) -> None:
-    released = FULL.but(holder=None, sync=SyncSet(), may_claim=(), offered_to="", token="t2")
+    released = FULL.but(holder=None, sync=SyncSet(), may_claim=(), offered_to="", token="t2", paused="")
 
     assert store.write(FULL, only_if=Absent()) == Landed()
     assert store.read() == FULL
@@ -199,11 +203,12 @@ def test_a_table_that_does_not_exist_is_unknown_and_named(server: MotoServer) ->
 @pytest.mark.parametrize(
     "spoil",
     [
-        {"schema_version": {"N": "2"}},
+        {"schema_version": {"N": "99"}},
         {"schema_version": {"S": "one"}},
         {"epoch": {"S": "7"}},
         {"token": {"N": "1"}},
         {"claim_needs": {"S": "luck"}},
+        {"mode": {"S": "hope"}},
     ],
     ids=str,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,27 @@ from failover_agent.adapters.app import App
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.peers import HttpPeers, client_context
 from failover_agent.adapters.server import Doors
-from failover_agent.core.model import Fork, Heard, Member, NodeReport, Server, ServerState, Unknown
+from failover_agent.core.model import (
+    Fork,
+    Heard,
+    Holder,
+    Landed,
+    LeaseItem,
+    Member,
+    Mode,
+    NodeReport,
+    Refused,
+    Server,
+    ServerState,
+    SyncProgress,
+    SyncSet,
+    Unknown,
+    Version,
+    WriteOutcome,
+)
+from failover_agent.core.promises import Promise
+from failover_agent.core.relay import RouteChange
+from failover_agent.errors import PeerRefused
 from failover_agent.ports import Clock, Peers
 from tests.support.certificates import Authority
 from tests.support.machine import HandClock, NodePeers
@@ -44,6 +64,7 @@ class StubAgent(SealsNothing):
 
     now: NodeReport
     grants: bool = True
+    carried: dict[str, WriteOutcome] = field(default_factory=dict)
     outcome: dict[str, object] = field(default_factory=lambda: {"ok": True, "target": "db3"})
     asked: list[tuple[str, str]] = field(default_factory=list)
     woken: threading.Event = field(default_factory=threading.Event)
@@ -57,15 +78,46 @@ class StubAgent(SealsNothing):
     def wake(self) -> None:
         self.woken.set()
 
+    def unfence(self, name: str) -> dict[str, object]:
+        raise NotImplementedError
+
+    def confirm_fenced(self, name: str) -> dict[str, object]:
+        raise NotImplementedError
+
     def may_archive(self, name: str) -> dict[str, object]:  # noqa: ARG002  # as the port has it
         raise AssertionError("no question of these tests")
 
     def may_restore(self, name: str, segment_bytes: int) -> dict[str, object]:  # noqa: ARG002  # likewise
         raise AssertionError("no question of these tests")
 
+    def promise(self, asked: Promise) -> str:
+        self.asked.append(("promise", asked.holder.name))
+        return "" if self.grants else "it is sealed"
+
+    def relay_write(self, asker: str, item: LeaseItem, only_if: Version) -> WriteOutcome:
+        if asker != item.last_holder:
+            raise PeerRefused("not carried", hint="It is a test.")
+        return self.carried.get(only_if.token, Unknown("the store is away here, too"))
+
+    def relay_targets(self, vip: str) -> Mapping[str, str] | Unknown:
+        return {"rtb-1": vip} if self.grants else Unknown("no answer of EC2")
+
+    def relay_point(self, asker: str, change: RouteChange) -> Unknown | None:
+        if not self.grants:
+            raise PeerRefused(f"the route stays: {asker}", hint="It is a test.")
+        return None if change.within_s > 1 else Unknown("no answer of EC2")
+
     def grant_rejoin(self, name: str) -> bool:
         self.asked.append(("rejoin", name))
         return self.grants
+
+    def request_mode(self, mode: Mode) -> dict[str, object]:
+        self.asked.append(("mode", mode))
+        return self.outcome
+
+    def request_pause(self, pause: bool) -> dict[str, object]:
+        self.asked.append(("pause", str(pause)))
+        return self.outcome
 
     def request_failover(self, to: str, accept_loss: bool) -> dict[str, object]:
         return {"ok": True, "target": to, "done": accept_loss}
@@ -133,7 +185,7 @@ def over_https(place: Path) -> Iterator[Ring]:
             port=port,
             context=client_context(authority.ca, *authority.certificate(ME, ADDRESSES[ME])),
             clock=clock,
-            poll_s=0.05,
+            ask_s=0.05,
             request_timeout_s=REQUEST_S,
         )
         peers.start()
@@ -170,6 +222,7 @@ REPORTS = {
     "a silent PostgreSQL": {"server": UNKNOWN_SERVER},
     "a stopped one": {"server": Server(ServerState.STOPPED, "7", 2, 99, clean=True, standby_signal=True)},
     "a busy one": {"doing": "clone 42 %", "nofailover": True, "priority": 3, "reads_store": False},
+    "a holder's whose commits hang": {"sync": SyncProgress(False, "db3 to flush", ("db3",))},
     "a reader's": {"reaches_ec2": True, "reads_open": True, "version": "1.2.3", "interface_id": "eni-2"},
 }
 
@@ -248,6 +301,72 @@ def test_an_order_is_passed_on_once_and_its_answer_comes_back(ring: Ring, outcom
     ring.silence("db2")
     assert isinstance(ring.peers.order_switchover("db2", "db3"), Unknown)
     assert len(ring.agents["db2"].asked) == 1
+
+
+def test_an_order_to_switch_the_mode_is_passed_on_and_its_answer_comes_back(ring: Ring) -> None:
+    ring.agents["db2"].outcome = {"ok": True, "mode": "quorum", "changed": True}
+
+    assert ring.peers.order_mode("db2", "quorum") == ring.agents["db2"].outcome
+    assert ring.agents["db2"].asked == [("mode", "quorum")]
+    ring.silence("db2")
+    assert isinstance(ring.peers.order_mode("db2", "quorum"), Unknown)
+
+
+@pytest.mark.parametrize("pause", [True, False])
+def test_an_order_to_pause_or_resume_is_passed_on_and_its_answer_comes_back(ring: Ring, pause: bool) -> None:
+    ring.agents["db2"].outcome = {"ok": True, "paused": pause, "changed": True}
+
+    assert ring.peers.order_pause("db2", pause) == ring.agents["db2"].outcome
+    assert ring.agents["db2"].asked == [("pause", str(pause))]
+    ring.silence("db2")
+    assert isinstance(ring.peers.order_pause("db2", pause), Unknown)
+
+
+HOLDER = Holder(ME, f"i-{ME}", "nonce")
+ITEM = LeaseItem(
+    "primacy", "7", HOLDER, 7, "t1", 6.5, 3, 2**63 + 5, SyncSet(("db2",), 1, 9, ("x",)), (ME, "db2")
+)
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_a_promise_is_a_yes_and_nothing_else_is(ring: Ring, granted: bool) -> None:
+    ring.agents["db2"].grants = granted
+    promise = Promise("primacy", 7, HOLDER, 9, 6.5)
+
+    assert ring.peers.ask_promise("db2", promise) == ("" if granted else "it is sealed")
+    assert ring.agents["db2"].asked == [("promise", ME)]
+
+    ring.silence("db2")
+    assert isinstance(ring.peers.ask_promise("db2", promise), Unknown)
+    assert isinstance(ring.peers.ask_promise("db9", promise), Unknown)
+
+
+@pytest.mark.parametrize("outcome", [Landed(), Refused(None), Refused(ITEM.but(epoch=8, token="t9"))])
+def test_what_came_of_a_carried_write_comes_back_whole(ring: Ring, outcome: WriteOutcome) -> None:
+    ring.agents["db2"].carried = {"t0": outcome}
+
+    assert ring.peers.relay_write("db2", ITEM, Version(7, "t0")) == outcome
+
+
+def test_a_write_that_was_not_carried_is_unknown(ring: Ring) -> None:
+    of_another = ITEM.but(holder=Holder("db3", "i-db3", "n"))
+
+    assert isinstance(ring.peers.relay_write("db2", ITEM, Version(7, "t0")), Unknown)
+    assert isinstance(ring.peers.relay_write("db2", of_another, Version(7, "t0")), Unknown)
+    ring.silence("db2")
+    assert isinstance(ring.peers.relay_write("db2", ITEM, Version(7, "t0")), Unknown)
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_routes_are_seen_and_changed_through_a_peer_or_unknown(ring: Ring, granted: bool) -> None:
+    ring.agents["db2"].grants = granted
+    change = RouteChange("rtb-1", "172.16.52.1", "eni-1", 7, within_s=3.0)
+
+    shown, done = ring.peers.relay_targets("db2", change.vip), ring.peers.relay_point("db2", change)
+
+    assert isinstance(shown, Unknown) if not granted else shown == {"rtb-1": change.vip}
+    assert isinstance(done, Unknown) if not granted else done is None
+    assert isinstance(ring.peers.relay_point("db2", replace(change, within_s=0.5)), Unknown)
 
 
 def test_a_wake_arrives_and_one_that_cannot_disturbs_nobody(ring: Ring) -> None:

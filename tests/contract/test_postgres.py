@@ -7,20 +7,22 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from failover_agent import killpoints
 from failover_agent.adapters.clock import SystemClock
-from failover_agent.adapters.postgres import on_disk
+from failover_agent.adapters.postgres import diverged, on_disk
 from failover_agent.adapters.systemd import looks
+from failover_agent.core import lsn
 from failover_agent.core.model import Server, ServerState, Unknown
 from failover_agent.core.promotion import Beginning
 from failover_agent.errors import DataDirectoryRefused, LeaseMovedOn, PostgresFailed, RewindNotBegun
 
 from .namespaces import entered
-from .postgres_nodes import Node, two_nodes
+from .postgres_nodes import Node, look, two_nodes
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -42,12 +44,6 @@ def steps() -> list[str]:
 
 
 def quiet(_line: str) -> None: ...
-
-
-def look(node: Node) -> Server:
-    seen = node.postgres.observe()
-    assert isinstance(seen, Server), seen
-    return seen
 
 
 def until(fact: Callable[[], bool]) -> None:
@@ -159,6 +155,17 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     assert lost["tables"] == [{"table": "postgres.public.t", "rows": 1000}]
     assert lost["transactions"] >= 1
     assert lost["bytes"] > 1000 * 50
+    # The same where the folder's first file is one made in advance: it says nothing, nor how long files are.
+    empty = kept / f"{1:08X}{0:08X}{0:08X}"
+    assert not empty.exists()
+    empty.write_bytes(bytes(1 << 16))
+    control = on_disk.read_control(db1.plan)
+    fork = lsn.parse(note["fork"])
+    again = diverged.report(
+        db1.plan, kept, replace(control, checkpoint_timeline=1, recovery_timeline=0), fork, fork + 1
+    )
+    assert again["transactions"] == lost["transactions"]
+    assert "unreadable" not in again
     db1.postgres.start_standby("db2")
     until(lambda: caught_up(db1, db2))
     assert db1.sql("SELECT count(*), max(i) FROM t") == [(1001, 1000)]

@@ -48,6 +48,7 @@ class SmallWorld:
     def __init__(self, tables: list[str]) -> None:
         self.tables = dict.fromkeys(tables, "")
         self.no_api: set[str] = set()
+        self.no_ec2: set[str] = set()
         self.late_routes: set[str] = set()
         self.clock = HandClock()
 

@@ -7,9 +7,9 @@ What a power loss, a frozen host and a kernel do to them follows LAB_FACTS; noth
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from failover_agent.core.liveness import Readings, Volume
 from failover_agent.core.model import (
@@ -17,26 +17,33 @@ from failover_agent.core.model import (
     Fork,
     Heard,
     LeaseItem,
+    Mode,
     NodeReport,
     Server,
     ServerState,
+    SyncSet,
     Unknown,
     Version,
     WriteOutcome,
 )
+from failover_agent.core.promises import Promise
 from failover_agent.core.promotion import Beginning
-from failover_agent.core.quorum import NOBODY
+from failover_agent.core.quorum import NOBODY, at_start
 from failover_agent.core.rejoin import Way, choose_way
-from failover_agent.core.seals import Position, Seal, Sealed
+from failover_agent.core.relay import RouteChange
+from failover_agent.core.seals import Position, Seal, Sealed, counts_as_heard
 from failover_agent.errors import AgentError, GateFailed, LeaseMovedOn, PostgresFailed, RewindNotBegun
 from failover_agent.ports import Progress
-from tests.support.waiting import Waiting
+from tests.support.slots import MemorySlots
 
 if TYPE_CHECKING:
+    from failover_agent.shell.agent import Agent
     from tests.support.world import World
 
+T = TypeVar("T")
 
 NOTHING_READ = Readings()
+END_OF_RECOVERY_BYTES = 1  # the record that begins a timeline
 
 
 class HandClock:
@@ -176,6 +183,10 @@ class Systemd:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
+        self.stops = False  # by an order of a person or of the host that goes down
+
+    def ends_for_good(self) -> bool:
+        return self.stops
 
     def ready(self, status: str) -> None:
         self.told.append(("ready", status))
@@ -227,7 +238,7 @@ class Disk:
 
 
 @dataclass(slots=True)
-class MemoryPostgres(Waiting):
+class MemoryPostgres(MemorySlots):
     """Streams when its upstream is a primary whose history fits, as PostgreSQL does."""
 
     name: str
@@ -253,7 +264,14 @@ class MemoryPostgres(Waiting):
     def position(self) -> Position:
         return Position(self.disk.timeline, self.disk.end)
 
-    def observe(self) -> Server | Unknown:
+    def is_primary(self) -> bool:
+        return self.state is ServerState.PRIMARY
+
+    def streams_by(self, name: str) -> bool:
+        others = [n.postgres for n in self.world.nodes.values() if n.postgres.upstream == self.name]
+        return any(p.streaming and p.slot == name for p in others)
+
+    def observe(self, *, fresh: bool = False) -> Server | Unknown:
         if not self.disk.system:
             return Server(ServerState.ABSENT)
         self._show_replayed()
@@ -267,14 +285,17 @@ class MemoryPostgres(Waiting):
             streaming=self.streaming,
             upstream=self.upstream,
             history=d.history,
+            replicas=tuple(sorted(self.flushed())) if self.state is ServerState.PRIMARY else (),
             standby_signal=self.state is not ServerState.PRIMARY,
+            slot=self.slot if self.state is ServerState.STANDBY else "",
         )
 
     def settle(self) -> None: ...
 
     def start_standby(self, upstream: str) -> None:
         self._start(f"standby of {upstream or 'nobody'}")
-        self.state, self.upstream = ServerState.STARTING, upstream
+        self.waits = NOBODY
+        self.state, self.upstream, self.slot = ServerState.STARTING, upstream, ""
         self._replayed_at = self.world.clock.now() + self.replays_for_s
         self._show_replayed()
 
@@ -282,9 +303,12 @@ class MemoryPostgres(Waiting):
         if self.state is ServerState.STARTING and self.world.clock.now() >= self._replayed_at:
             self.state = ServerState.STANDBY
 
-    def start_primary(self) -> None:
+    def start_primary(self, counts_on: Iterable[SyncSet] = ()) -> None:
+        wait = at_start(self.waits, counts_on)
+        if wait is None:
+            raise PostgresFailed("the lease contradicts itself", hint="It is a test.")
         self._start("primary")
-        self.state, self.upstream = ServerState.PRIMARY, ""
+        self.state, self.upstream, self.waits = ServerState.PRIMARY, "", wait
 
     def _start(self, how: str) -> None:
         self._touch(f"start as {how}")
@@ -292,9 +316,12 @@ class MemoryPostgres(Waiting):
         if self.refuse_start:
             raise PostgresFailed("it does not start", hint="It is a test.")
 
-    def follow(self, upstream: str) -> None:
-        self.starts.append(f"follow {upstream}")
-        self.upstream, self.streaming = upstream, False
+    def follow(self, upstream: str, slot: str = "") -> None:
+        self.slot = slot
+        self.waits = NOBODY
+        if upstream != self.upstream:
+            self.starts.append(f"follow {upstream}")
+            self.upstream, self.streaming = upstream, False
 
     def promote(self, timeout_s: float, deadline: float, *, above: int) -> int:
         if self.world.clock.now() >= deadline:
@@ -309,6 +336,7 @@ class MemoryPostgres(Waiting):
         d = self.disk
         d.history = (*d.history, Fork(d.timeline, d.end))
         d.timeline = max(d.timeline, above) + 1
+        d.end += END_OF_RECOVERY_BYTES
         self.waits = NOBODY
         d.began = f"end of recovery on {self.name} at {self.world.clock.now()}"
         self.state, self.upstream, self.streaming = ServerState.PRIMARY, "", False
@@ -368,6 +396,7 @@ class MemoryPostgres(Waiting):
         if source.state is not ServerState.PRIMARY:
             raise PostgresFailed(f"{upstream} is no primary", hint="It is a test.")
         self.disk = replace(source.disk)
+        self.has_slots.clear()
         self.state = ServerState.STOPPED
 
     def rewind(self, upstream: str, progress: Progress) -> Mapping[str, object]:
@@ -397,7 +426,9 @@ class MemoryPostgres(Waiting):
             isinstance(mine, Server)
             and isinstance(theirs, Server)
             and theirs.state is ServerState.PRIMARY
-            and mine.received_lsn <= theirs.received_lsn
+            and source is not None
+            and source.oldest_wal <= mine.received_lsn <= theirs.received_lsn
+            and (not self.slot or self.slot in source.has_slots)
             and choose_way(mine, mine.received_lsn, theirs) is Way.FOLLOW
         )
         self.streaming = fits
@@ -441,11 +472,14 @@ class NodeRoutes:
 
     def targets(self, vip: str) -> Mapping[str, str] | Unknown:
         self.calls.append(("look", self.world.clock.now()))
-        return Unknown("cut") if self.name in self.world.no_api else dict(self.world.tables)
+        return Unknown("cut") if self._is_cut() else dict(self.world.tables)
+
+    def drops_strangers(self, interface_id: str) -> bool | Unknown:
+        return Unknown("cut") if self.name in self.world.no_api else interface_id in self.world.checked
 
     def point(self, table_id: str, vip: str, interface_id: str) -> Unknown | None:
         self.calls.append(("point", self.world.clock.now()))
-        if self.name in self.world.no_api:
+        if self._is_cut():
             return Unknown("cut")
         if self.name in self.world.late_routes:
             self.world.on_their_way.append((table_id, interface_id))
@@ -453,11 +487,19 @@ class NodeRoutes:
         self.world.tables[table_id] = interface_id
         return None
 
+    def _is_cut(self) -> bool:
+        return self.name in self.world.no_api | self.world.no_ec2
+
 
 @dataclass(slots=True)
 class NodePeers:
     world: World
     name: str
+    epoch: Callable[[], int] = lambda: 0
+    heard_by: Callable[[str, float], None] = lambda _name, _sent_at: None
+
+    def carry(self, epoch: Callable[[], int], heard_by: Callable[[str, float], None]) -> None:
+        self.epoch, self.heard_by = epoch, heard_by
 
     def reports(self) -> Mapping[str, Heard | Unknown]:
         return {name: self.ask(name) for name in self.world.nodes if name != self.name}
@@ -465,7 +507,11 @@ class NodePeers:
     def ask(self, name: str) -> Heard | Unknown:
         if not self._hears(name):
             return Unknown("no answer")
-        return Heard(self.world.nodes[name].agent.report(), self.world.clock.now())
+        holds, sent_at, agent = self.epoch(), self.world.clock.now(), self.world.nodes[name].agent
+        report = agent.report_to(self.name, holds) if holds else agent.report()
+        if counts_as_heard(report, holds):
+            self.heard_by(name, sent_at)
+        return Heard(report, self.world.clock.now())
 
     def ask_rejoin(self, name: str) -> bool | Unknown:
         return (
@@ -485,6 +531,26 @@ class NodePeers:
         except AgentError as error:
             return Unknown(str(error.args[0]))
 
+    def ask_promise(self, name: str, promise: Promise) -> str | Unknown:
+        return self.world.nodes[name].agent.promise(promise) if self._hears(name) else Unknown("silence")
+
+    def relay_write(self, name: str, item: LeaseItem, only_if: Version) -> WriteOutcome:
+        return self._carried(name, lambda agent: agent.relay_write(self.name, item, only_if))
+
+    def relay_targets(self, name: str, vip: str) -> Mapping[str, str] | Unknown:
+        return self._carried(name, lambda agent: agent.relay_targets(vip))
+
+    def relay_point(self, name: str, change: RouteChange) -> Unknown | None:
+        return self._carried(name, lambda agent: agent.relay_point(self.name, change))
+
+    def _carried(self, name: str, work: Callable[[Agent], T]) -> T | Unknown:
+        if not self._hears(name):
+            return Unknown("silence")
+        try:
+            return work(self.world.nodes[name].agent)
+        except AgentError as error:
+            return Unknown(str(error.args[0]))
+
     def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
         return (
             self.world.nodes[name].agent.request_switchover(to) if self._hears(name) else Unknown("silence")
@@ -494,6 +560,12 @@ class NodePeers:
         if not self.world.can_talk(self.name, name):
             return Unknown("no answer")
         return self.world.nodes[name].agent.request_failover(name, accept_loss)
+
+    def order_mode(self, name: str, mode: Mode) -> Mapping[str, object] | Unknown:
+        return self.world.nodes[name].agent.request_mode(mode) if self._hears(name) else Unknown("silence")
+
+    def order_pause(self, name: str, pause: bool) -> Mapping[str, object] | Unknown:
+        return self.world.nodes[name].agent.request_pause(pause) if self._hears(name) else Unknown("silence")
 
     def wake(self, name: str) -> None:
         if self._hears(name):

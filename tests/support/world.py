@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 
 from failover_agent import killpoints
 from failover_agent.adapters.memory import MemoryLeaseStore
-from failover_agent.core.model import Endpoint, LeaseItem, Member, ServerState, Timings
+from failover_agent.core.fencing import OFF, Fencing
+from failover_agent.core.model import Endpoint, LeaseItem, Member, Mode, ServerState, Timings
 from failover_agent.core.timings import PROFILES
 from failover_agent.shell.agent import Agent, Ports, Settings
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.threads import Inline
+from tests.support.fence import Cloud, NodeFence
 from tests.support.machine import (
     Disk,
     Dummy,
@@ -69,16 +71,35 @@ class Node:
 
 class World:
     def __init__(
-        self, *names: str, timings: Timings = PROFILES["balanced"], lag_limit_bytes: int = 1 << 24
+        self,
+        *names: str,
+        timings: Timings = PROFILES["balanced"],
+        lag_limit_bytes: int = 1 << 24,
+        mode: Mode = "async",
+        leave_after_s: float = 5.0,
+        most_members: int = 16,
+        fencing: Fencing = OFF,
+        failsafe: bool = False,  # most promises are about what happens without them
+        relay: bool = False,
     ) -> None:
+        self.fencing = fencing
+        self.cloud = Cloud()
+        self.checked: set[str] = set()  # interfaces whose source/destination check is on
+        self.failsafe = failsafe
+        self.relay = relay
         self.timings = timings
+        self.mode: Mode = mode
+        self.leave_after_s = leave_after_s
+        self.most_members = most_members
         self.lag_limit_bytes = lag_limit_bytes
         self.clock = HandClock(self._go_on)
         self._runs = False
         self.store = MemoryLeaseStore()
         self.tables = {"rtb-a": "", "rtb-b": ""}
         self.no_api: set[str] = set()
+        self.no_ec2: set[str] = set()  # whose way to the EC2 API alone is dead
         self.lost_answers: set[str] = set()
+        self.cut_links: set[frozenset[str]] = set()
         self.late_routes: set[str] = set()  # whose changes of routes take effect when `land_routes` says
         self.on_their_way: list[tuple[str, str]] = []
         self.died: list[str] = []
@@ -89,6 +110,7 @@ class World:
         self.deaths: dict[str, Callable[[], None]] = {}
         self.events: list[tuple[float, str, str, dict[str, object]]] = []
         self.clients_write = True
+        self.acknowledged: dict[str, int] = {}  # by each primary: the end of what its clients were told about
         self.lagging: set[str] = set()
         self.stopped_with_open_gate: list[str] = []
         self.stopped_with_clients: list[str] = []  # who were never told that they wait for nothing
@@ -134,6 +156,7 @@ class World:
             state_notes=node.state_notes,
             bootstrap_token=node.token,
             probes=node.probes,
+            fence=NodeFence(self, node.name),
         )
         settings = Settings(
             cluster="c",
@@ -144,7 +167,13 @@ class World:
             timings=self.timings,
             endpoints=(Endpoint("writer", VIP, 5432),),
             lag_limit_bytes=self.lag_limit_bytes,
+            mode=self.mode,
+            leave_after_s=self.leave_after_s,
+            most_members=self.most_members,
             version="test",
+            fencing=self.fencing,
+            failsafe=self.failsafe,
+            relay=self.relay,
         )
         journal = Journal(
             self.clock.wall,
@@ -167,7 +196,7 @@ class World:
         return node.postgres
 
     def can_talk(self, a: str, b: str) -> bool:
-        return self.nodes[a].runs and self.nodes[b].runs
+        return self.nodes[a].runs and self.nodes[b].runs and frozenset((a, b)) not in self.cut_links
 
     def postgres(self, name: str) -> MemoryPostgres:
         return self.nodes[name].postgres
@@ -181,6 +210,10 @@ class World:
             if self.clients_write and node.up and not node.frozen and writes:
                 node.postgres.disk.end += WRITE_BYTES
         self.replicate()
+        for node in self.nodes.values():
+            if node.up and not node.frozen and self.acknowledges(node.name):
+                told = self.acknowledged.get(node.name, 0)
+                self.acknowledged[node.name] = max(told, node.postgres.acknowledged())
 
     def acknowledges(self, name: str) -> bool:
         return self.answers(name) and self.nodes[name].postgres.state is ServerState.PRIMARY
@@ -269,6 +302,10 @@ class World:
         node.addresses.here.clear()
         node.postgres.state, node.postgres.streaming = ServerState.STOPPED, False
 
+    def cloud_stops(self, instance_id: str) -> None:
+        self.cloud.stopped.add(instance_id)
+        self.power_off(instance_id.removeprefix("i-"))
+
     def power_on(self, name: str) -> None:
         node = self.nodes[name]
         node.boots += 1
@@ -286,6 +323,11 @@ class World:
 
     def stop_agent(self, name: str) -> None:
         self.nodes[name].agent_stopped = True
+
+    def end_agent(self, name: str, for_good: bool = False) -> None:
+        """As systemd ends it: with what `Agent.run` does last."""
+        self.nodes[name].agent.keeper.leave(for_good)
+        self.stop_agent(name)
 
     def start_agent(self, name: str) -> None:
         node = self.nodes[name]

@@ -1,21 +1,35 @@
 """What an agent answers: to its peers over mTLS, to people over the Unix socket, to load balancers.
 
 GET  /archive?file= /restore?file=&segment_bytes= of PostgreSQL's user on this node
+GET  /status?holds=EPOCH of a member that says it holds the lease
 GET  /status /cluster /primary /replica /health /metrics
-POST /wake /rejoin {"name"} /switchover {"to"} /vote {seal} /seal {seal}
+POST /unfence /confirm-fenced {"name"} of people on this node
+POST /wake /rejoin {"name"} /switchover {"to"} /mode {"mode"} /pause {"pause"} /vote {seal} /seal {seal}
+POST of members only: /promise {promise} /relay/lease {write} /relay/routes {"vip"} /relay/route {change}
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, get_args
 from urllib.parse import parse_qs
 
-from failover_agent.adapters import metrics, report_json, seal_json
-from failover_agent.core.model import NodeReport, Server, ServerState
+from failover_agent.adapters import metrics, relay_json, report_json, seal_json
+from failover_agent.core.model import (
+    LeaseItem,
+    Mode,
+    NodeReport,
+    Server,
+    ServerState,
+    Unknown,
+    Version,
+    WriteOutcome,
+)
+from failover_agent.core.promises import Promise
+from failover_agent.core.relay import RouteChange
 from failover_agent.core.seals import Seal, Sealed
-from failover_agent.errors import AgentError
+from failover_agent.errors import AgentError, PeerRefused
 
 MOST_BODY_BYTES = 64 * 1024
 _FOR_POSTGRES = ("/archive", "/restore")
@@ -38,6 +52,8 @@ class AgentDoor(Protocol):
 
     def report(self) -> NodeReport: ...
 
+    def report_to(self, name: str, epoch: int) -> NodeReport: ...
+
     def cluster(self) -> dict[str, object]: ...
 
     def wake(self) -> None: ...
@@ -48,9 +64,25 @@ class AgentDoor(Protocol):
 
     def seal(self, asked: Seal) -> Sealed: ...
 
+    def promise(self, asked: Promise) -> str: ...
+
+    def relay_write(self, asker: str, item: LeaseItem, only_if: Version) -> WriteOutcome: ...
+
+    def relay_targets(self, vip: str) -> Mapping[str, str] | Unknown: ...
+
+    def relay_point(self, asker: str, change: RouteChange) -> Unknown | None: ...
+
     def request_switchover(self, to: str) -> dict[str, object]: ...
 
+    def request_mode(self, mode: Mode) -> dict[str, object]: ...
+
+    def request_pause(self, pause: bool) -> dict[str, object]: ...
+
     def request_failover(self, to: str, accept_loss: bool) -> dict[str, object]: ...
+
+    def unfence(self, name: str) -> dict[str, object]: ...
+
+    def confirm_fenced(self, name: str) -> dict[str, object]: ...
 
     def may_archive(self, name: str) -> dict[str, object]: ...
 
@@ -74,7 +106,7 @@ class App:
         self._members = frozenset(members)
         self._postgres_uid = str(postgres_uid)
         self._routes: dict[tuple[str, str], Callable[[Mapping[str, Any]], tuple[int, object]]] = {
-            ("GET", "/status"): lambda _: (200, report_json.encode(agent.report())),
+            ("GET", "/status"): self._status,
             ("GET", "/cluster"): lambda _: (200, agent.cluster()),
             ("GET", "/primary"): lambda _: self._is(ServerState.PRIMARY),
             ("GET", "/replica"): lambda _: self._is(ServerState.STANDBY),
@@ -86,8 +118,16 @@ class App:
             ("POST", "/rejoin"): self._rejoin,
             ("POST", "/switchover"): self._switchover,
             ("POST", "/failover"): self._failover,
+            ("POST", "/mode"): self._mode,
+            ("POST", "/pause"): self._pause,
+            ("POST", "/unfence"): lambda e: self._for_a_person(e, agent.unfence),
+            ("POST", "/confirm-fenced"): lambda e: self._for_a_person(e, agent.confirm_fenced),
             ("POST", "/vote"): lambda e: (200, {"why_not": agent.vote(_asked_seal(e))}),
             ("POST", "/seal"): self._seal,
+            ("POST", "/promise"): self._promise,
+            ("POST", "/relay/lease"): self._relay_lease,
+            ("POST", "/relay/routes"): self._relay_routes,
+            ("POST", "/relay/route"): self._relay_route,
         }
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> list[bytes]:
@@ -95,6 +135,10 @@ class App:
             status, body = self._answer(environ)
         except Answer as answer:
             status, body = answer.status, answer.body
+        except relay_json.NotUnderstood as error:
+            status, body = 400, {"why": str(error)}
+        except PeerRefused as error:
+            status, body = 409, {"why": str(error.args[0]), "hint": error.hint}
         except Exception as error:  # whatever it is, the asker gets an answer and the server lives on
             status, body = 500, {"why": f"{type(error).__name__}: {error}"}
         plain = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -122,6 +166,13 @@ class App:
             return
         elif environ.get("X_REMOTE_UID") != "0":
             raise Answer(403, {"why": "only root may use the control socket"})
+
+    def _status(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        """What a member says of itself counts in the name of its certificate only."""
+        name, holds = str(environ.get("SSL_CLIENT_S_DN_CN", "")), _asked(environ, "holds")
+        if environ.get("wsgi.url_scheme") == "https" and holds.isdecimal() and int(holds):
+            return 200, report_json.encode(self._agent.report_to(name, int(holds)))
+        return 200, report_json.encode(self._agent.report())
 
     def _is(self, wanted: ServerState) -> tuple[int, object]:
         report = self._agent.report()
@@ -164,6 +215,45 @@ class App:
         except AgentError as error:
             return 409, {"why": str(error.args[0]), "hint": error.hint}
 
+    def _for_a_person(
+        self, environ: Mapping[str, Any], order: Callable[[str], dict[str, object]]
+    ) -> tuple[int, object]:
+        """About a member, and over the Unix socket only: no other node has a say in it."""
+        if environ.get("wsgi.url_scheme") == "https":
+            raise Answer(403, {"why": "only people on this node may say that"})
+        name = self._member(_text(_body(environ), "name"))
+        try:
+            return 200, order(name)
+        except AgentError as error:
+            return 409, {"ok": False, "why": str(error.args[0]), "hint": error.hint}
+
+    def _member(self, name: str) -> str:
+        if name not in self._members:
+            members = ", ".join(sorted(self._members))
+            why = f"{name!r} is no member of this cluster"
+            raise Answer(400, {"ok": False, "why": why, "hint": f"The members are {members}."})
+        return name
+
+    def _promise(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        asker, asked = _certified(environ), relay_json.decode_promise(_body(environ))
+        if asked.holder.name != asker:
+            raise Answer(403, {"why": f"{asker} asks in the name of {asked.holder.name}"})
+        return 200, {"why_not": self._agent.promise(asked)}
+
+    def _relay_lease(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        item, only_if = relay_json.decode_write(_body(environ))
+        return 200, relay_json.encode_outcome(self._agent.relay_write(_certified(environ), item, only_if))
+
+    def _relay_routes(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        _certified(environ)
+        shown = self._agent.relay_targets(_text(_body(environ), "vip"))
+        return 200, {"why": shown.why} if isinstance(shown, Unknown) else {"targets": dict(shown)}
+
+    def _relay_route(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        change = relay_json.decode_change(_body(environ))
+        answer = self._agent.relay_point(_certified(environ), change)
+        return 200, {"done": answer is None, "why": answer.why if answer else ""}
+
     def _switchover(self, environ: Mapping[str, Any]) -> tuple[int, object]:
         to = _text(_body(environ), "to")
         if to and to not in self._members:
@@ -171,6 +261,22 @@ class App:
             why = f"{to!r} is no member of this cluster"
             return 400, {"ok": False, "why": why, "hint": f"The members are {members}."}
         outcome = self._agent.request_switchover(to)
+        return (200 if outcome.get("ok") else 409), outcome
+
+    def _mode(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        mode = _text(_body(environ), "mode")
+        if mode not in get_args(Mode):
+            hint = f"There are {', '.join(get_args(Mode))}."
+            return 400, {"ok": False, "why": f"there is no mode {mode!r}", "hint": hint}
+        outcome = self._agent.request_mode(cast(Mode, mode))
+        return (200 if outcome.get("ok") else 409), outcome
+
+    def _pause(self, environ: Mapping[str, Any]) -> tuple[int, object]:
+        pause = _body(environ).get("pause")
+        if not isinstance(pause, bool):
+            why = f"pause is {pause!r}, neither true nor false"
+            return 400, {"ok": False, "why": why, "hint": "False resumes."}
+        outcome = self._agent.request_pause(pause)
         return (200 if outcome.get("ok") else 409), outcome
 
     def _failover(self, environ: Mapping[str, Any]) -> tuple[int, object]:
@@ -182,6 +288,13 @@ class App:
             return 400, {"ok": False, "why": why, "hint": f"The members are {members}."}
         outcome = self._agent.request_failover(to, accept_loss=body.get("accept_loss") is True)
         return (200 if outcome.get("ok") else 409), outcome
+
+
+def _certified(environ: Mapping[str, Any]) -> str:
+    """The asker's name by its certificate: what is asked in a node's name only that node may ask."""
+    if environ.get("wsgi.url_scheme") != "https":
+        raise Answer(403, {"why": "only members ask this, with their certificates"})
+    return str(environ.get("SSL_CLIENT_S_DN_CN", ""))
 
 
 def _asked(environ: Mapping[str, Any], key: str) -> str:

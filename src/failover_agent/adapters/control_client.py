@@ -11,6 +11,7 @@ from failover_agent.errors import AgentError
 
 QUICK_S = 10.0
 SWITCHOVER_S = 110.0
+FENCE_S = 60.0  # a few calls to EC2
 
 
 class NoAgent(AgentError):
@@ -42,6 +43,30 @@ class Control:
             )
         return outcome
 
+    def switch_mode(self, mode: str) -> dict[str, Any]:
+        """Switch what commits are promised. Raises AgentError."""
+        return self._of_the_lease("/mode", {"mode": mode}, "the switch of the mode was refused")
+
+    def pause(self) -> dict[str, Any]:
+        """Let no node take the primary's place by itself from now on. Raises AgentError."""
+        return self._of_the_lease("/pause", {"pause": True}, "the pause was refused")
+
+    def resume(self) -> dict[str, Any]:
+        """End the pause. Raises AgentError."""
+        return self._of_the_lease("/pause", {"pause": False}, "the end of the pause was refused")
+
+    def _of_the_lease(self, path: str, order: dict[str, Any], refused: str) -> dict[str, Any]:
+        _status, outcome = self._ask("POST", path, order, SWITCHOVER_S)
+        if not outcome.get("ok"):
+            raise Refused(
+                str(outcome.get("why") or refused),
+                hint=str(outcome.get("hint") or "See the journal of failover-agent on the primary."),
+                object=str(outcome.get("object", "")),
+                value=str(outcome.get("value", "")),
+                expected=str(outcome.get("expected", "")),
+            )
+        return outcome
+
     def failover(self, to: str, *, accept_loss: bool) -> dict[str, Any]:
         """Let `to` take a free lease; without `accept_loss` only what may be lost. Raises AgentError."""
         body = {"to": to, "accept_loss": accept_loss}
@@ -50,6 +75,23 @@ class Control:
             raise Refused(
                 str(outcome.get("why") or "the failover was refused"),
                 hint=str(outcome.get("hint") or f"See the journal of failover-agent on {to}."),
+            )
+        return outcome
+
+    def unfence(self, name: str) -> dict[str, Any]:
+        """Let a fenced node back. Raises AgentError."""
+        return self._about_a_fence("/unfence", name)
+
+    def confirm_fenced(self, name: str) -> dict[str, Any]:
+        """Say that a node runs no more, to this node that waits for it. Raises AgentError."""
+        return self._about_a_fence("/confirm-fenced", name)
+
+    def _about_a_fence(self, path: str, name: str) -> dict[str, Any]:
+        _status, outcome = self._ask("POST", path, {"name": name}, FENCE_S)
+        if not outcome.get("ok"):
+            raise Refused(
+                str(outcome.get("why") or "it was refused"),
+                hint=str(outcome.get("hint") or "See the journal of failover-agent."),
             )
         return outcome
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from failover_agent.core import lsn
-from failover_agent.core.model import LEASE_SCHEMA_VERSION, Fork, Holder, LeaseItem, SyncSet
+from failover_agent.core.model import LEASE_SCHEMA_VERSION, Fork, Holder, LeaseItem, Mode, SyncSet
 
 Attributes = Mapping[str, Mapping[str, Any]]
 
@@ -45,6 +45,10 @@ def to_attributes(item: LeaseItem) -> dict[str, dict[str, Any]]:
         "offered_to": {"S": item.offered_to},
         "history": _names(tuple(f"{fork.timeline} {lsn.show(fork.lsn)}" for fork in item.history)),
         "agent": {"S": item.agent},
+        "mode": {"S": item.mode},
+        "released_by": {"S": item.released_by},
+        "unfenced": _names(tuple(f"{h.name} {h.instance_id} {h.nonce}" for h in item.unfenced)),
+        "paused": {"S": item.paused},
     }
 
 
@@ -60,6 +64,9 @@ def from_attributes(found: Attributes) -> LeaseItem:
         needs = _text(found, "claim_needs")
         if needs not in ("any", "majority"):
             raise NotReadable(f"the lease's claim_needs is {needs!r}, neither any nor majority")
+        mode = _text(found, "mode") if "mode" in found else "async"
+        if mode not in get_args(Mode):
+            raise NotReadable(f"the lease's mode is {mode!r}, none of {', '.join(get_args(Mode))}")
         return LeaseItem(
             cluster=_text(found, PARTITION_KEY),
             system_identifier=_text(found, "system_identifier"),
@@ -83,6 +90,12 @@ def from_attributes(found: Attributes) -> LeaseItem:
             schema_version=version,
             history=tuple(_fork(line) for line in _tuple(found, "history")) if "history" in found else (),
             agent=_text(found, "agent") if "agent" in found else "",
+            mode=cast(Mode, mode),
+            released_by=_text(found, "released_by") if "released_by" in found else "",
+            unfenced=tuple(_holder(line) for line in _tuple(found, "unfenced"))
+            if "unfenced" in found
+            else (),
+            paused=_text(found, "paused") if "paused" in found else "",
         )
     except (KeyError, ValueError, TypeError) as error:
         raise NotReadable(f"the lease cannot be read: {type(error).__name__}: {error}") from error
@@ -91,6 +104,11 @@ def from_attributes(found: Attributes) -> LeaseItem:
 def _fork(line: str) -> Fork:
     timeline, _, position = line.partition(" ")
     return Fork(int(timeline), lsn.parse(position))
+
+
+def _holder(line: str) -> Holder:
+    name, instance_id, nonce = line.split(" ")
+    return Holder(name, instance_id, nonce)
 
 
 def _number(value: float) -> dict[str, Any]:

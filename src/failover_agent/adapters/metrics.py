@@ -15,7 +15,7 @@ from prometheus_client.core import (
 
 from failover_agent.core.health import Health, Renewals
 from failover_agent.core.liveness import ALARMS
-from failover_agent.core.model import NodeReport, Server, ServerState
+from failover_agent.core.model import NodeReport, Server, ServerState, SyncProgress
 from failover_agent.core.near_miss import BOUNDS
 
 
@@ -46,6 +46,7 @@ class _Collector:
                 report.reads_open,
             ),
             ("primacy_epoch", "The highest epoch it has seen", report.epoch),
+            ("primacy_paused", "1 while a person has failover paused", report.paused),
             ("primacy_reaches_ec2", "1 when it can reach the EC2 API", report.reaches_ec2),
             ("primacy_postgres_answers", "1 when PostgreSQL's state is known", isinstance(server, Server)),
         ]
@@ -58,11 +59,23 @@ class _Collector:
                 ("primacy_postgres_received_bytes", "WAL position received or flushed", server.received_lsn),
                 ("primacy_postgres_replayed_bytes", "WAL position replayed", server.replayed_lsn),
             ]
+        gauges += _commit_gauges(report.sync)
         gauges += _health_gauges(report.health)
         for name, help_text, value in gauges:
             yield GaugeMetricFamily(name, help_text, value=float(value))
         yield _alarms(report.health)
         yield from _renewals(report.health.renewals)
+
+
+def _commit_gauges(sync: SyncProgress | None) -> list[tuple[str, str, float]]:
+    """Of a primary whose commits wait for standbys."""
+    if sync is None:
+        return []
+    return [
+        ("primacy_commits_hang", "1 while fewer standbys stream than a commit waits for", bool(sync.away)),
+        ("primacy_commits_waiting", "Sessions whose commit waited at the last look", sync.waiting),
+        ("primacy_commit_wait_seconds", "Since the statement of one of them began", sync.longest_wait_s),
+    ]
 
 
 def _health_gauges(health: Health) -> list[tuple[str, str, float]]:

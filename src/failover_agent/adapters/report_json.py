@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from failover_agent.core.health import Health, Renewals
-from failover_agent.core.model import Fork, NodeReport, Server, ServerState, Unknown
+from failover_agent.core.model import Fork, NodeReport, Server, ServerState, SyncProgress, Unknown
+from failover_agent.core.slots import Kept, Slot
 
 
 class NotAReport(Exception):
@@ -41,7 +42,9 @@ def _parts(plain: Mapping[str, Any]) -> dict[str, Any]:
     epoch, version = plain.get("sealed", (0, 0))
     return {
         "server": _server(plain["server"]),
+        "sync": _sync(plain.get("sync")),
         "sealed": (int(epoch), int(version)),
+        "kept": _kept(plain.get("kept") or {}),  # an older agent does not tell it
         "health": Health(
             **{
                 **_known(Health, health),
@@ -50,6 +53,18 @@ def _parts(plain: Mapping[str, Any]) -> dict[str, Any]:
             }
         ),
     }
+
+
+def _kept(plain: Mapping[str, Any]) -> Kept:
+    slots = tuple(Slot(**_known(Slot, slot)) for slot in plain.get("slots", ()))
+    return Kept(slots, int(plain.get("oldest_wal", 0)))
+
+
+def _sync(plain: Mapping[str, Any] | None) -> SyncProgress | None:
+    if plain is None:
+        return None
+    fields = _known(SyncProgress, plain)
+    return SyncProgress(**{**fields, "away": tuple(str(name) for name in plain.get("away", ()))})
 
 
 def _server(plain: Mapping[str, Any]) -> Server | Unknown:

@@ -79,6 +79,16 @@ class Ec2RouteTables:
             ) from error
         return answer if isinstance(answer, Unknown) else None
 
+    def drops_strangers(self, interface_id: str) -> bool | Unknown:
+        answer = self._ask(
+            f"interface {interface_id}",
+            "DescribeNetworkInterfaces",
+            lambda: self._client().describe_network_interfaces(NetworkInterfaceIds=[interface_id]),
+        )
+        if isinstance(answer, Unknown):
+            return answer
+        return bool(answer["NetworkInterfaces"][0]["SourceDestCheck"])
+
     def _change(self, about: str, action: str, call: Callable[[], T]) -> T | Unknown:
         try:
             return self._ask(about, action, call)

@@ -15,7 +15,8 @@ from cheroot.ssl.builtin import BuiltinSSLAdapter
 
 from failover_agent.errors import AgentError
 
-THREADS = 6
+# Relayed calls wait for a slow API, several of each member: they must leave threads for votes and promises.
+THREADS = 16
 # cheroot shakes hands on the thread that accepts: a member that dies in the middle must not hold it long.
 SOCKET_TIMEOUT_S = 3
 

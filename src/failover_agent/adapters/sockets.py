@@ -15,19 +15,17 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from failover_agent.adapters import netlink
+
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY, _SOCK_DESTROY = 20, 21
-_MSG_ERROR, _MSG_DONE = 2, 3
-_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _TIME_WAIT, _LISTEN, _LAST_STATE = 6, 10, 12
 # All but listeners, which answer nobody, and TIME_WAIT, which has nothing left to send.
 _STATES = ((1 << (_LAST_STATE + 1)) - 1) & ~(1 << _LISTEN) & ~(1 << _TIME_WAIT) & ~1
 
-_HEADER = struct.Struct("=IHHII")
 _ID_BYTES = 48  # struct inet_diag_sockid: ports, addresses, interface, cookie
 _PEER_AT = 20  # in it: after two ports and the local address
 _ID_AT = 4  # where it stands in struct inet_diag_msg
-_RECEIVE_BYTES = 1 << 16
 
 
 class NotDestroyable(OSError):
@@ -42,7 +40,7 @@ def destroy(port: int, timeout_s: float = 1.0, *, spare: frozenset[str] = frozen
     (most likely: not allowed without CAP_NET_ADMIN).
     """
     ended = 0
-    with _kernel(timeout_s) as kernel:
+    with netlink.kernel(_NETLINK_SOCK_DIAG, timeout_s) as kernel:
         for family in (socket.AF_INET, socket.AF_INET6):
             for identity in list(_sockets(kernel, family, port)):
                 if _other_end(family, identity) not in spare:
@@ -53,30 +51,22 @@ def destroy(port: int, timeout_s: float = 1.0, *, spare: frozenset[str] = frozen
 def can_destroy(timeout_s: float = 1.0) -> bool:
     """Whether this kernel can and we may. Method: ask for a socket that cannot be, of port 0."""
     try:
-        with _kernel(timeout_s) as kernel:
+        with netlink.kernel(_NETLINK_SOCK_DIAG, timeout_s) as kernel:
             _end(kernel, socket.AF_INET, b"\0" * _ID_BYTES)
     except OSError:
         return False
     return True
 
 
-def _kernel(timeout_s: float) -> socket.socket:
-    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
-    kernel.bind((0, 0))
-    kernel.settimeout(timeout_s)
-    return kernel
-
-
 def _sockets(kernel: socket.socket, family: int, port: int) -> Iterator[bytes]:
     wanted = struct.pack(">H", port).ljust(_ID_BYTES, b"\0")
-    _send(kernel, _SOCK_DIAG_BY_FAMILY, _DUMP, family, wanted)
-    while True:
-        for kind, payload in _messages(kernel.recv(_RECEIVE_BYTES)):
-            if kind == _MSG_DONE:
-                return
-            if kind == _MSG_ERROR:
-                _raise(payload)
-            yield payload[_ID_AT : _ID_AT + _ID_BYTES]
+    _send(kernel, _SOCK_DIAG_BY_FAMILY, netlink.DUMP, family, wanted)
+    for kind, payload in netlink.answers(kernel):
+        if kind == netlink.MSG_DONE:
+            return
+        if kind == netlink.MSG_ERROR:
+            _raise(payload)
+        yield payload[_ID_AT : _ID_AT + _ID_BYTES]
 
 
 def _other_end(family: int, identity: bytes) -> str:
@@ -88,33 +78,21 @@ def _other_end(family: int, identity: bytes) -> str:
 
 def _end(kernel: socket.socket, family: int, identity: bytes) -> bool:
     """Whether it was still there."""
-    _send(kernel, _SOCK_DESTROY, _ACK, family, identity)
-    while True:
-        for kind, payload in _messages(kernel.recv(_RECEIVE_BYTES)):
-            if kind == _MSG_ERROR:
-                return _raise(payload, but=errno.ENOENT) == 0
+    _send(kernel, _SOCK_DESTROY, netlink.ACK, family, identity)
+    answer = next(payload for kind, payload in netlink.answers(kernel) if kind == netlink.MSG_ERROR)
+    return _raise(answer, but=errno.ENOENT) == 0
 
 
 def _send(kernel: socket.socket, kind: int, flags: int, family: int, identity: bytes) -> None:
     body = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, _STATES) + identity
-    kernel.sendto(_HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, 0, 0) + body, (0, 0))
+    netlink.send(kernel, kind, flags, body)
 
 
 def _raise(payload: bytes, but: int = 0) -> int:
     """The error number of an answer: 0 for none, `but` where it is that one. Raises OSError for others."""
-    number = -int(struct.unpack_from("=i", payload)[0])
+    number = netlink.error_number(payload)
     if number in (0, but):
         return number
     if number == errno.EOPNOTSUPP:
         raise NotDestroyable(number, "the kernel cannot destroy sockets (CONFIG_INET_DIAG_DESTROY)")
     raise OSError(number, os.strerror(number))
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, _flags, _sequence, _by = _HEADER.unpack_from(data, offset)
-        if length < _HEADER.size:
-            return
-        yield kind, data[offset + _HEADER.size : offset + length]
-        offset += (length + 3) & ~3

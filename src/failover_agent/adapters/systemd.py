@@ -15,6 +15,7 @@ from failover_agent.errors import PostgresFailed
 
 CGROUP_ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 SHOW_TIMEOUT_S = 5.0
+JOBS_S = 1.0  # a restart waits for it
 
 
 class NotifySupervisor:
@@ -28,6 +29,18 @@ class NotifySupervisor:
 
     def alive(self, status: str) -> None:
         self._tell(f"WATCHDOG=1\nSTATUS={status}")
+
+    def ends_for_good(self) -> bool:
+        """By the job that systemd has for us: `restart` brings us back, without one Restart= does."""
+        unit = _own_unit()
+        if not self._address or not unit:
+            return False
+        try:
+            jobs = programs.run(("systemctl", "list-jobs", "--plain", "--no-legend", unit), timeout_s=JOBS_S)
+        except (programs.TookTooLong, OSError):
+            return False
+        # "1234 failover-agent.service stop running"
+        return any(line.split()[1:3] == [unit, "stop"] for line in jobs.out.splitlines())
 
     def _tell(self, message: str) -> None:
         if not self._address:
@@ -143,3 +156,12 @@ def _own_cgroup_root() -> str:
             if line.startswith("0::"):
                 return line[3:].removesuffix("/init.scope") or "/"
     return "/"
+
+
+def _own_unit() -> str:
+    """The service that this process runs in; empty where it is none."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            if (name := Path(line).name).endswith(".service"):
+                return name
+    return ""

@@ -30,6 +30,12 @@ class Referee(FakeAgent):
         self.asked: list[tuple[str, int]] = []
         self.refuse_after = 10**6
 
+    def unfence(self, name: str) -> dict[str, object]:
+        raise NotImplementedError
+
+    def confirm_fenced(self, name: str) -> dict[str, object]:
+        raise NotImplementedError
+
     def may_archive(self, name: str) -> dict[str, object]:
         return self._say(name, 0)
 

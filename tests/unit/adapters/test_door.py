@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.certificates import Authority
+from tests.support.seals import CarriesNothing
 
 from failover_agent.adapters.app import App
 from failover_agent.adapters.clock import SystemClock
@@ -22,9 +23,9 @@ from failover_agent.adapters.report_json import NotAReport, decode, encode
 from failover_agent.adapters.seal_json import NotASeal, decode_seal
 from failover_agent.adapters.seal_json import encode as encode_seal
 from failover_agent.adapters.server import Doors
-from failover_agent.core.model import Fork, Heard, Member, NodeReport, Server, ServerState, Unknown
+from failover_agent.core.model import Fork, Heard, Member, Mode, NodeReport, Server, ServerState, Unknown
 from failover_agent.core.seals import Seal, Sealed
-from failover_agent.errors import PeerRefused
+from failover_agent.errors import FenceRefused, PeerRefused
 
 REPORT = NodeReport(
     name="db1",
@@ -41,13 +42,18 @@ REPORT = NodeReport(
 SEAL = Seal("primacy", 3, 7, "of db1", against="db2")
 
 
-class FakeAgent:
+class FakeAgent(CarriesNothing):
     def __init__(self) -> None:
         self.woken = threading.Event()
         self.now = REPORT
+        self.heard: list[tuple[str, int]] = []
 
     def report(self) -> NodeReport:
         return self.now
+
+    def report_to(self, name: str, epoch: int) -> NodeReport:
+        self.heard.append((name, epoch))
+        return dataclasses.replace(self.now, noted=epoch)
 
     def cluster(self) -> dict[str, object]:
         return {"cluster": "primacy"}
@@ -57,6 +63,12 @@ class FakeAgent:
 
     def grant_rejoin(self, name: str) -> bool:
         return name == "db2"
+
+    def request_mode(self, mode: Mode) -> dict[str, object]:
+        return {"ok": mode != "strict", "why": "no", "hint": "wait", "mode": mode}
+
+    def request_pause(self, pause: bool) -> dict[str, object]:
+        return {"ok": pause, "why": "nobody holds it", "hint": "wait", "paused": pause, "object": "the pause"}
 
     def request_failover(self, to: str, accept_loss: bool) -> dict[str, object]:
         return {"ok": True, "target": to, "done": accept_loss}
@@ -71,6 +83,12 @@ class FakeAgent:
         if asked != SEAL:
             raise PeerRefused("db1 does not seal: another seal", hint="It is a test.")
         return Sealed(self.now.name, asked, 2, 77)
+
+    def unfence(self, name: str) -> dict[str, object]:
+        return {"ok": True, "node": name, "instance": f"i-{name}"}
+
+    def confirm_fenced(self, name: str) -> dict[str, object]:
+        raise FenceRefused("nobody waits for it", hint=f"{name} is not fenced.")
 
     def may_archive(self, name: str) -> dict[str, object]:
         return {"may": name == "fine", "why": ""}
@@ -98,7 +116,7 @@ class Doorway:
             port=self.port,
             context=self.context(me),
             clock=SystemClock(),
-            poll_s=0.05,
+            ask_s=0.05,
             request_timeout_s=2,
         )
 
@@ -127,6 +145,20 @@ def test_a_report_travels_whole(doorway: Doorway, report: NodeReport) -> None:
 
     assert isinstance(heard, Heard)
     assert heard.report == report
+
+
+def test_who_says_that_it_holds_the_lease_is_heard_in_its_certificates_name(
+    doorway: Doorway,
+) -> None:
+    peers, heard = doorway.peers("db2"), []
+    peers.ask("db1")
+    assert doorway.agent.heard == [], "who holds nothing says nothing"
+
+    peers.carry(lambda: 7, lambda name, _sent_at: heard.append(name))
+    peers.ask("db1")
+
+    assert doorway.agent.heard == [("db2", 7)]
+    assert heard == ["db1"]
 
 
 def test_a_report_of_another_version_is_read_as_far_as_it_is_known() -> None:
@@ -225,6 +257,7 @@ def test_load_balancers_are_told_who_is_what(doorway: Doorway) -> None:
         assert client.get("/nowhere").status_code == 404
         assert client.get("/wake").status_code == 405
         assert client.post("/rejoin", content=b"[").status_code == 400
+        assert client.post("/confirm-fenced", json={"name": "db1"}).status_code == 403, "a person's word"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may use the control socket")
@@ -234,9 +267,29 @@ def test_people_ask_through_the_socket_of_their_node(doorway: Doorway) -> None:
     assert (doorway.place / "control.sock").stat().st_mode & 0o777 == 0o600
     assert control.cluster() == {"cluster": "primacy"}
     assert control.switchover("db2")["target"] == "db2"
+    assert control.unfence("db2")["instance"] == "i-db2"
+    with pytest.raises(Refused, match="nobody waits"):
+        control.confirm_fenced("db2")
+    with pytest.raises(Refused, match="no member"):
+        control.unfence("db9")
     with pytest.raises(Refused) as refused:
         control.switchover("db9")
     assert "db9" in refused.value.args[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may use the control socket")
+def test_a_pause_is_ordered_through_the_socket_and_a_refusal_comes_back_with_its_fields(
+    doorway: Doorway,
+) -> None:
+    control = Control(doorway.place / "control.sock")
+
+    assert control.pause()["paused"] is True
+    with pytest.raises(Refused, match="nobody holds it") as refused:
+        control.resume()
+    assert (refused.value.hint, refused.value.object) == ("wait", "the pause")
+    passed_on = doorway.peers().order_pause("db1", pause=True)
+    assert not isinstance(passed_on, Unknown)
+    assert passed_on["paused"] is True
 
 
 def test_an_order_to_take_over_with_a_loss_travels_with_its_word(doorway: Doorway) -> None:
@@ -244,6 +297,12 @@ def test_an_order_to_take_over_with_a_loss_travels_with_its_word(doorway: Doorwa
 
     assert control.failover("db2", accept_loss=True)["done"] is True
     assert control.failover("db2", accept_loss=False)["done"] is False
+    assert doorway.peers().order_mode("db1", "quorum") == {
+        "ok": True,
+        "why": "no",
+        "hint": "wait",
+        "mode": "quorum",
+    }
     passed_on = doorway.peers().order_failover("db1", accept_loss=True)
     assert not isinstance(passed_on, Unknown)
     assert (passed_on["target"], passed_on["done"]) == ("db1", True)

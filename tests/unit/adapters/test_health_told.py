@@ -9,6 +9,7 @@ from tests.unit.adapters.test_door import REPORT
 from failover_agent.adapters import metrics
 from failover_agent.adapters.report_json import decode, encode
 from failover_agent.core.health import WELL, Health, Renewals
+from failover_agent.core.model import SyncProgress
 from failover_agent.core.near_miss import add
 
 RENEWALS = add(add(Renewals(), 0.2), 0.95)
@@ -24,11 +25,32 @@ def test_a_peer_reads_the_health_as_it_was_told() -> None:
     assert decode(encode(replace(REPORT, health=HUNG))).health == HUNG
 
 
+def test_a_pause_is_told_to_peers_and_to_prometheus() -> None:
+    paused = replace(REPORT, paused=True)
+
+    assert decode(encode(paused)).paused
+    assert not decode({k: v for k, v in encode(paused).items() if k != "paused"}).paused
+    assert "primacy_paused 1.0" in metrics.text(paused).decode()
+    assert lines(WELL)["primacy_paused"] == 0
+
+
 def test_an_older_agent_tells_no_health_and_is_well() -> None:
     plain = encode(REPORT)
     del plain["health"]
 
     assert decode(plain).health == WELL
+
+
+def test_sessions_that_wait_for_standbys_are_told_to_peers_and_to_prometheus() -> None:
+    hang = SyncProgress(True, "", ("db2",), waiting=3, longest_wait_s=4.5)
+    report = replace(REPORT, sync=hang)
+
+    assert decode(encode(report)).sync == hang
+    told = metrics.text(report).decode().splitlines()
+    assert "primacy_commits_hang 1.0" in told
+    assert "primacy_commits_waiting 3.0" in told
+    assert "primacy_commit_wait_seconds 4.5" in told
+    assert "primacy_commits_waiting" not in metrics.text(replace(REPORT, sync=None)).decode()
 
 
 def test_what_only_a_newer_agent_tells_is_left_out() -> None:

@@ -30,6 +30,11 @@ Latest checkpoint's TimeLineID:       3
 Latest checkpoint's PrevTimeLineID:   3
 Minimum recovery ending location:     0/5000150
 Min recovery ending loc's timeline:   4
+max_connections setting:              120
+max_worker_processes setting:         8
+max_wal_senders setting:              20
+max_prepared_xacts setting:           3
+max_locks_per_xact setting:           64
 WAL block size:                       8192
 Bytes per WAL segment:                16777216
 """
@@ -50,7 +55,19 @@ def test_only_a_shutdown_is_clean(state: str) -> None:
     assert not parse_control(CONTROL.replace("in archive recovery", "shutting down")).clean
 
 
-@pytest.mark.parametrize("line", [line for line in CONTROL.splitlines() if "TimeLineID" in line][:1])
+def test_what_a_standby_needs_is_read_under_the_names_of_the_settings() -> None:
+    assert parse_control(CONTROL).required == {
+        "max_connections": 120,
+        "max_worker_processes": 8,
+        "max_wal_senders": 20,
+        "max_prepared_transactions": 3,
+        "max_locks_per_transaction": 64,
+    }
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in CONTROL.splitlines() if " TimeLineID" in line or line.startswith("max_")]
+)
 def test_a_control_file_that_lacks_a_line_is_refused(line: str) -> None:
     with pytest.raises(DataDirectoryRefused):
         parse_control(CONTROL.replace(line, ""))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from failover_agent.adapters import programs
+from failover_agent.adapters.postgres import on_disk
+from failover_agent.adapters.postgres.on_disk import Control
 from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.core import lsn
 
@@ -46,22 +48,24 @@ def summarise(lines: Iterable[str]) -> Summary:
     return Summary(len(committed), dict(rows))
 
 
-def report(plan: PostgresPlan, place: Path, timeline: int, fork: int, end: int) -> dict[str, object]:
+def report(plan: PostgresPlan, place: Path, control: Control, fork: int, end: int) -> dict[str, object]:
     """As JSON values, for the note beside the kept WAL in `place`. `fork` 0: not known."""
     if not fork:
         return {"unreadable": "the fork is not known, so nothing can be told apart"}
     told: dict[str, object] = {"from": lsn.show(fork), "bytes": max(0, end - fork)}
-    argv = (
-        plan.program("pg_waldump"),
-        f"--path={place}",
-        f"--timeline={timeline}",
-        f"--start={lsn.show(fork)}",
-    )
     try:
-        done = programs.run(argv, timeout_s=WALDUMP_TIMEOUT_S)
+        kept = [
+            s
+            for s in on_disk.written_segments(place, control.segment_bytes)
+            if s.timeline == control.timeline
+        ]
+        first = on_disk.segment_name(control.timeline, fork, control.segment_bytes)
+        if first not in (s.path.name for s in kept):
+            return told | {"unreadable": f"{first}, in which the fork lies, is not in {place}"}
+        lines = on_disk.waldump(plan, place, fork, first, kept[-1].path.name, timeout_s=WALDUMP_TIMEOUT_S)
     except (programs.TookTooLong, OSError) as error:
         return told | {"unreadable": str(error)}
-    summary = summarise(done.out.splitlines())  # it ends with an error at the end of WAL: no matter
+    summary = summarise(lines)
     names = _names(plan, {database for database, _ in summary.rows})
     tables = [
         {"table": names.get(relation, f"{relation[0]}/{relation[1]}"), "rows": count}

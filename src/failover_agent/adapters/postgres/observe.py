@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 
 from failover_agent.adapters.bounded import GaveUp
-from failover_agent.adapters.postgres import on_disk, process
+from failover_agent.adapters.postgres import on_disk, process, required
 from failover_agent.adapters.postgres.plan import PostgresPlan
+from failover_agent.adapters.postgres.seen_timeline import SeenTimeline
 from failover_agent.adapters.postgres.sql import LocalSql, NotYet
 from failover_agent.adapters.systemd import Unit
 from failover_agent.core.model import Fork, Server, ServerState, Unknown
@@ -35,9 +36,13 @@ class Observer:
         self._flushed = on_disk.Flushed()
         self._since = ""
         self._timeline = 0
+        self.seen_timeline = SeenTimeline(plan)
         self._histories: dict[int, tuple[Fork, ...]] = {}
 
-    def look(self) -> Server | Unknown:
+    def look(self, *, fresh: bool = False) -> Server | Unknown:
+        """`fresh`: silence is never answered with what was seen a moment ago."""
+        if fresh:
+            self.forget()
         if process.postmaster(self._unit, self._plan.program("postgres")) is None:
             self._sql.forget()
             self._last = None
@@ -56,6 +61,10 @@ class Observer:
         self._last = self._running(row)
         self._last_at = self._clock.now()
         return self._last
+
+    def forget(self) -> None:
+        """What was seen before is no answer any more: PostgreSQL was told to become something else."""
+        self._last = None
 
     def flushed(self) -> on_disk.Flushed:
         """How far a primary here, when it last answered, had its WAL on disk."""
@@ -106,6 +115,7 @@ class Observer:
             # what this postmaster was once seen on still holds, it never goes back.
             if row.since == self._since:
                 timeline = max(timeline, self._timeline)
+            timeline = self._as_seen_before(row, timeline)
         self._since, self._timeline = row.since, timeline
         if not row.in_recovery:
             self._flushed = on_disk.Flushed(timeline, int(row.received or 0))
@@ -117,9 +127,21 @@ class Observer:
             replayed_lsn=int(row.replayed or 0),
             streaming=row.receiver == "streaming",
             upstream=self._upstream(row.conninfo) if row.in_recovery else "",
+            slot=row.slot if row.in_recovery else "",
             history=self._history(timeline),
             replicas=() if row.in_recovery else tuple(row.replicas),
+            held=required.held(self._plan, row.held),
         )
+
+    def _as_seen_before(self, row: Any, timeline: int) -> int:
+        """After a restart, too: what it has beyond the beginning of a timeline it received is of that one."""
+        if row.receiver == "streaming" and row.received_timeline == timeline:
+            self.seen_timeline.note(row.system_identifier, timeline)
+        seen = self.seen_timeline.of(row.system_identifier)
+        if seen <= timeline:
+            return timeline
+        history = self._history(seen)
+        return seen if history and int(row.received or 0) >= history[-1].lsn else timeline
 
     def _upstream(self, conninfo: str) -> str:
         found = re.search(r"\bhost=(\S+)", conninfo)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from failover_agent.adapters import programs
@@ -21,8 +21,17 @@ from failover_agent.core.promotion import Beginning
 from failover_agent.errors import DataDirectoryDamaged, DataDirectoryRefused, HalfClonedDirectory
 
 PROGRAM_TIMEOUT_S = 5.0
+BRIEF_S = 1.0  # while somebody waits for a server to end
 WALDUMP_TIMEOUT_S = 30.0
 
+# What a standby must not have lower than its primary (`required`): pg_controldata's words, the setting.
+REQUIRED = {
+    "max_connections setting": "max_connections",
+    "max_worker_processes setting": "max_worker_processes",
+    "max_wal_senders setting": "max_wal_senders",
+    "max_prepared_xacts setting": "max_prepared_transactions",
+    "max_locks_per_xact setting": "max_locks_per_transaction",
+}
 _CLEAN_STATES = frozenset({"shut down", "shut down in recovery"})
 _SEGMENT = re.compile(r"^[0-9A-F]{24}$")
 _RECORD = re.compile(
@@ -44,6 +53,7 @@ class Control:
     recovery_timeline: int  # 0 when there is none
     segment_bytes: int
     page_bytes: int
+    required: Mapping[str, int] = field(default_factory=dict)  # of a standby on this WAL, by setting
 
     @property
     def clean(self) -> bool:
@@ -66,6 +76,7 @@ def parse_control(text: str) -> Control:
             recovery_timeline=int(lines["Min recovery ending loc's timeline"]),
             segment_bytes=int(lines["Bytes per WAL segment"]),
             page_bytes=int(lines["WAL block size"]),
+            required={name: int(lines[words]) for words, name in REQUIRED.items()},
         )
     except (KeyError, ValueError) as error:
         raise DataDirectoryRefused(
@@ -90,6 +101,15 @@ def read_control(plan: PostgresPlan, data_dir: Path | None = None) -> Control:
             hint=f"Move {where} aside; the agent then clones this node.",
         )
     return parse_control(done.out)
+
+
+def is_shut_down(plan: PostgresPlan) -> bool:
+    """Whether the control file says so, asked briefly of a server that is on its way down; unread: no."""
+    argv = (plan.program("pg_controldata"), "-D", str(plan.data_dir))
+    try:
+        return parse_control(programs.run(argv, timeout_s=BRIEF_S).out).clean
+    except (programs.TookTooLong, OSError, DataDirectoryRefused):
+        return False
 
 
 def refuse_half_cloned(where: Path) -> None:
@@ -171,19 +191,11 @@ def beginning(plan: PostgresPlan, timeline: int) -> Beginning | Unknown:
         return Unknown(f"the history of timeline {timeline} is not in {plan.wal_dir}")
     fork = history[-1].lsn
     try:
-        done = programs.run(
-            (
-                plan.program("pg_waldump"),
-                f"--path={plan.wal_dir}",
-                f"--start={lsn.show(fork)}",
-                "--limit=1",
-                segment_name(timeline, fork, read_control(plan).segment_bytes),
-            ),
-            timeout_s=WALDUMP_TIMEOUT_S,
-        )
+        name = segment_name(timeline, fork, read_control(plan).segment_bytes)
+        records = waldump(plan, plan.wal_dir, fork, name, name, most=1)
     except (DataDirectoryRefused, programs.TookTooLong, OSError) as error:
         return Unknown(f"the first record of timeline {timeline} cannot be read: {error}")
-    first = next((line for line in done.out.splitlines() if line.startswith("rmgr")), "")
+    first = next(iter(records), "")
     return Beginning(timeline, fork, hashlib.sha256(first.encode()).hexdigest() if first else "")
 
 
@@ -229,24 +241,39 @@ def _last_end(plan: PostgresPlan, control: Control, segment: Segment, last: Segm
 
 
 def _records_from(plan: PostgresPlan, first: Segment, last: Segment, start: int) -> list[str]:
-    """The first and the last record that pg_waldump finds from `start`, in `first`, on; none where none is.
+    """The first and the last record that is found from `start`, in `first`, on; none where none is."""
+    records = waldump(plan, plan.wal_dir, start, first.path.name, last.path.name)
+    return [records[0], records[-1]] if records else []
 
-    It ends with an error at the end of WAL: its exit status says nothing. The segments are named, because
-    otherwise pg_waldump asks any file for the size of segments, and one made in advance says 0.
+
+def waldump(
+    plan: PostgresPlan,
+    folder: Path,
+    start: int,
+    first: str,
+    last: str,
+    *,
+    most: int = 0,
+    timeout_s: float = WALDUMP_TIMEOUT_S,
+) -> list[str]:
+    """pg_waldump's line of every record from `start`, in segment `first`, to the end of `last`.
+
+    At most `most` of them, where it is given. Both segments are named, because otherwise pg_waldump asks
+    any file for the size of segments, and one made in advance says 0. It ends with an error at the end of
+    WAL: its exit status says nothing. Raises TookTooLong, OSError.
     """
     done = programs.run(
         (
             plan.program("pg_waldump"),
-            f"--path={plan.wal_dir}",
+            f"--path={folder}",
             f"--start={lsn.show(start)}",
-            first.path.name,
-            last.path.name,
+            *((f"--limit={most}",) if most else ()),
+            first,
+            last,
         ),
-        timeout_s=WALDUMP_TIMEOUT_S,
+        timeout_s=timeout_s,
     )
-    lines = done.out.splitlines()
-    records = [line for line in (*lines[:3], *lines[-3:]) if line.startswith("rmgr")]
-    return [records[0], records[-1]] if records else []
+    return [line for line in done.out.splitlines() if line.startswith("rmgr")]
 
 
 def record_start(line: str) -> int:

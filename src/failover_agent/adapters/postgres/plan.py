@@ -47,6 +47,16 @@ class PostgresPlan:
         return self.data_dir / "standby.signal"
 
     @property
+    def slots_config_file(self) -> Path:
+        """Read through agent.conf. A file of its own: whoever changes slots cannot bring an upstream back."""
+        return self.agent_config_file.with_name("slots.conf")
+
+    @property
+    def brings_logical_slots(self) -> bool:
+        """Since 17 a standby takes over the primary's logical slots that ask for it (`failover`)."""
+        return self.version >= 17
+
+    @property
     def passfile(self) -> Path:
         """Beside agent.conf: PostgreSQL's user can reach it there, and a restart of the host keeps it."""
         return self.agent_config_file.with_name("pgpass")

@@ -141,7 +141,7 @@ def _keep_diverged(plan: PostgresPlan, upstream: str, progress: Progress) -> tup
             "fork": lsn.show(fork),
             "rewound_against": upstream,
             "segments": names,
-            "lost": diverged.report(plan, place, control.timeline, fork, end if isinstance(end, int) else 0),
+            "lost": diverged.report(plan, place, control, fork, end if isinstance(end, int) else 0),
         }
         files.write_durably(place / "diverged.json", json.dumps(note, indent=2) + "\n")
         for copied in place.iterdir():

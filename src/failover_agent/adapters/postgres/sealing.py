@@ -12,6 +12,8 @@ import contextlib
 import os
 import re
 import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from failover_agent.adapters import cut
@@ -26,6 +28,7 @@ from failover_agent.errors import PostgresFailed
 COMMAND_TIMEOUT_S = 2.0
 RECEIVER_GONE_S = 2.0
 SHOWN_S = 2.0
+SEAL_TIMEOUT_S = RECEIVER_GONE_S + COMMAND_TIMEOUT_S
 POLL_S = 0.01
 
 _RECEIVER = re.compile(rb"^postgres: (?:[^:]+: )?walreceiver\b")
@@ -44,12 +47,13 @@ class Sealing:
         self._unit = unit
         self._sql = sql
         self.cut_from = ""  # empty: nobody
+        self._lock = threading.Lock()  # between a look at it and writing whom to follow nobody seals
 
     def keep_cut(self, name: str) -> None:
         """The kernel's part, as often as wished. Raises PostgresFailed."""
         address = self._address(name)
-        self.cut_from = name
-        if not cut.stands(address):
+        known, self.cut_from = self.cut_from == name, name
+        if not known or not cut.stands(address):  # a first cut replaces whatever stands there
             cut.cut(address, (self._plan.port, self._plan.replication_port))
 
     def end_cut(self) -> None:
@@ -65,6 +69,16 @@ class Sealing:
             )
         return address
 
+    @contextlib.contextmanager
+    def not_cut_from(self, upstream: str) -> Iterator[None]:
+        """For writing that this node follows `upstream`. Raises PostgresFailed where it is sealed against it.
+
+        → the loop had looked, a member asked for the seal, the setting was emptied, and written once more.
+        """
+        with self._lock:
+            self.refuse_if_cut(upstream)
+            yield
+
     def refuse_if_cut(self, upstream: str) -> None:
         if upstream and upstream == self.cut_from:
             raise PostgresFailed(
@@ -74,19 +88,28 @@ class Sealing:
 
     def seal(self, name: str, timeline: int) -> Position:
         """See `ports.Postgres.cut_from`."""
-        self.keep_cut(name)
-        settings.write_agent_config(self._plan, "")
+        with self._lock:
+            self.keep_cut(name)
+            settings.write_agent_config(self._plan, "")
         self._sql.do("SELECT pg_reload_conf()", COMMAND_TIMEOUT_S)
         for left in looks(SHOWN_S, POLL_S):
-            if self._sql.do("SELECT current_setting('primary_conninfo')", COMMAND_TIMEOUT_S) == ("",):
-                break
+            # On a fresh connection each time; the one that shows it also tells the position.
+            emptied, row = self._sql.together("seal", self._end_where_emptied, SEAL_TIMEOUT_S)
+            if emptied:
+                return self._position(timeline, row)
             if left <= 0:
-                raise PostgresFailed(
-                    "primary_conninfo is not empty after it was emptied",
-                    hint="Something sets it after the agent's file: ALTER SYSTEM, or the command line.",
-                )
+                break
+        raise PostgresFailed(
+            "primary_conninfo is not empty after it was emptied",
+            hint="Something sets it after the agent's file: ALTER SYSTEM, or the command line.",
+        )
+
+    def _end_where_emptied(self, ask: Ask) -> tuple[bool, tuple[object, ...] | None]:
+        """False: this connection began before the postmaster had read the emptied setting."""
+        if ask("SELECT current_setting('primary_conninfo')") != ("",):
+            return False, None
         self._end_receiver()
-        return self._position(timeline)
+        return True, ask(_POSITION)
 
     def _end_receiver(self) -> None:
         """One may have been asked for just before; it finds no way out of this host, and is ended as well."""
@@ -113,11 +136,7 @@ class Sealing:
                     found.append(pid)
         return found
 
-    def _position(self, timeline: int) -> Position:
-        def look(ask: Ask) -> tuple[object, ...] | None:
-            return ask(_POSITION)
-
-        row = self._sql.together("position", look, COMMAND_TIMEOUT_S)
+    def _position(self, timeline: int, row: tuple[object, ...] | None) -> Position:
         if row is None or not row[0]:
             raise PostgresFailed("only a standby can be sealed", hint="PostgreSQL here is no standby.")
         received, replayed = int(str(row[1] or 0)), int(str(row[2] or 0))

@@ -6,31 +6,69 @@ another node's settings along (PROTOCOL S7).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from failover_agent.adapters import files
+from failover_agent.adapters import files, programs
 from failover_agent.adapters.postgres.plan import REPLICATOR, REWINDER, PostgresPlan
 from failover_agent.adapters.postgres.standby_names import parsed, standby_names
 from failover_agent.core.model import Unknown
 from failover_agent.core.quorum import NOBODY, Waits
 from failover_agent.errors import PostgresFailed
 
+ASK_FILES_S = 5.0
+NOTHING_RAISED: Mapping[str, int] = MappingProxyType({})
 
-def agent_config(plan: PostgresPlan, upstream: str, wait: Waits = NOBODY) -> str:
+
+def agent_config(
+    plan: PostgresPlan, upstream: str, wait: Waits = NOBODY, raised: Mapping[str, int] = NOTHING_RAISED
+) -> str:
     """The whole text of agent.conf for a server that follows `upstream` (empty: nobody).
 
-    Only a primary waits for anybody: every other rewriting empties the list (PROTOCOL S7).
+    Only a primary waits for anybody: every other rewriting empties the list (PROTOCOL S7). `raised` is for
+    one start in recovery, see `required`.
     """
-    conninfo = plan.conninfo(upstream, user=REPLICATOR, application_name=plan.node) if upstream else ""
+    # Streaming asks no database; who brings logical slots over logs in to one.
+    database = "postgres" if plan.brings_logical_slots else ""
+    conninfo = (
+        plan.conninfo(upstream, user=REPLICATOR, application_name=plan.node, database=database)
+        if upstream
+        else ""
+    )
     return (
         "# Written by failover-agent; changes are lost. Settings of people belong into postgresql.conf.\n"
         f"primary_conninfo = '{quoted(conninfo)}'\n"
         "recovery_target_timeline = 'latest'\n"
         f"synchronous_standby_names = '{quoted(standby_names(wait))}'\n"
+        f"include_if_exists '{plan.slots_config_file.name}'\n"
+        + "".join(f"{name} = {value}\n" for name, value in raised.items())
     )
+
+
+def slots_config(plan: PostgresPlan, slot: str = "", logical: bool = False, held: Sequence[str] = ()) -> str:
+    """The whole text of slots.conf: by which slot a standby streams, whom a primary's consumers wait for.
+
+    `logical`: bring the primary's logical slots over. It needs the standby's feedback, and costs the primary
+    what a long query here would cost it there.
+    """
+    lines = ["# Written by failover-agent; changes are lost.", f"primary_slot_name = '{quoted(slot)}'"]
+    if plan.brings_logical_slots:
+        lines += ["hot_standby_feedback = on", "sync_replication_slots = on"] if slot and logical else []
+        lines.append(f"synchronized_standby_slots = '{quoted(', '.join(held))}'")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def write_slots_config(plan: PostgresPlan, text: str) -> bool:
+    """Whether it had to be written. Raises PostgresFailed."""
+    try:
+        return files.write_if_other(plan.slots_config_file, text, owner=plan.user)
+    except OSError as error:
+        raise _not_written(plan.slots_config_file, error) from error
 
 
 def quoted(value: str) -> str:
@@ -38,13 +76,29 @@ def quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "''")
 
 
-def write_agent_config(plan: PostgresPlan, upstream: str, wait: Waits = NOBODY) -> bool:
+def write_agent_config(
+    plan: PostgresPlan, upstream: str, wait: Waits = NOBODY, raised: Mapping[str, int] = NOTHING_RAISED
+) -> bool:
     """Whether it had to be written. Raises PostgresFailed."""
-    text = agent_config(plan, upstream, wait)
+    text = agent_config(plan, upstream, wait, raised)
     try:
         return files.write_if_other(plan.agent_config_file, text, owner=plan.user)
     except OSError as error:
         raise _not_written(plan.agent_config_file, error) from error
+
+
+def in_files(plan: PostgresPlan, names: Iterable[str]) -> dict[str, int]:
+    """What a start would take from the files now; without those of which PostgreSQL cannot tell."""
+    found = {}
+    for name in names:
+        argv = (plan.program("postgres"), "-C", name, "-D", str(plan.data_dir))
+        with contextlib.suppress(programs.TookTooLong, OSError, ValueError):
+            done = programs.run(
+                (*argv, "-c", f"config_file={plan.config_file}"), timeout_s=ASK_FILES_S, user=plan.user
+            )
+            if done.ok:
+                found[name] = int(done.out)
+    return found
 
 
 def written_waits(plan: PostgresPlan) -> Waits | Unknown:

@@ -13,6 +13,7 @@ from psycopg.rows import namedtuple_row
 
 from failover_agent.adapters.bounded import Bounded, GaveUp
 from failover_agent.adapters.postgres.plan import SUPERUSER, PostgresPlan
+from failover_agent.adapters.postgres.required import held_column
 from failover_agent.errors import PostgresFailed
 
 T = TypeVar("T")
@@ -31,9 +32,11 @@ SELECT s.system_identifier::text AS system_identifier, r.yes AS in_recovery,
        CASE WHEN r.yes THEN NULL ELSE pg_walfile_name(pg_current_wal_insert_lsn()) END AS walfile,
        c.timeline_id AS checkpoint_timeline, m.min_recovery_end_timeline AS recovery_timeline,
        w.status AS receiver, coalesce(w.received_tli, 0) AS received_timeline,
-       current_setting('primary_conninfo') AS conninfo, pg_postmaster_start_time()::text AS since,
+       current_setting('primary_conninfo') AS conninfo,
+       current_setting('primary_slot_name') AS slot, pg_postmaster_start_time()::text AS since,
        ARRAY(SELECT application_name FROM pg_stat_replication
-             WHERE state = 'streaming' ORDER BY application_name) AS replicas
+             WHERE state = 'streaming' ORDER BY application_name) AS replicas,
+       {held} AS held
   FROM pg_control_system() s, pg_control_checkpoint() c, pg_control_recovery() m,
        (SELECT pg_is_in_recovery() AS yes) r
   LEFT JOIN pg_stat_wal_receiver w ON true
@@ -52,6 +55,7 @@ class LocalSql:
 
     def __init__(self, plan: PostgresPlan) -> None:
         self._plan = plan
+        self._look_at = LOOK.format(held=held_column(plan.version))
         self._bounded = Bounded("postgres", most=4)
         self._kept: psycopg.Connection[Any] | None = None
 
@@ -68,7 +72,7 @@ class LocalSql:
         try:
             if connection is None or connection.closed:
                 connection = self._connect(f"-c statement_timeout={_LOOK_TIMEOUT_MS}", autocommit=False)
-            row = connection.execute(LOOK).fetchone()
+            row = connection.execute(self._look_at).fetchone()
             connection.rollback()  # a look must not count as a commit: commits show that clients live (N4)
         except psycopg.Error as error:
             if connection is not None:
@@ -90,12 +94,16 @@ class LocalSql:
         """Run one statement on a fresh connection; its first row. Raises PostgresFailed."""
         return self.together(statement.split()[0], lambda ask: ask(statement), timeout_s)
 
-    def together(self, what: str, steps: Callable[[Ask], T], timeout_s: float) -> T:
-        """Run several statements on one fresh connection in autocommit. Raises PostgresFailed."""
+    def together(self, what: str, steps: Callable[[Ask], T], timeout_s: float, *, commits: bool = True) -> T:
+        """Run several statements on one fresh connection in autocommit. Raises PostgresFailed.
+
+        Where nothing `commits`, they are rolled back: what is asked all the time must not count as a client's
+        commit (N4). What a function does outside of transactions, as those of slots do, stays.
+        """
 
         def run() -> T:
             with contextlib.closing(
-                self._connect(f"-c statement_timeout={int(timeout_s * 1000)}")
+                self._connect(f"-c statement_timeout={int(timeout_s * 1000)}", autocommit=commits)
             ) as connection:
 
                 def ask(statement: str) -> tuple[Any, ...] | None:

@@ -45,6 +45,10 @@ _SENDERS = """
 SELECT coalesce(json_agg(json_build_array(pid, application_name, state, flush_lsn - '0/0'::pg_lsn)), '[]')
   FROM pg_stat_replication
 """
+_CLIENTS_WAIT = """
+SELECT json_build_array(count(*), coalesce(extract(epoch FROM max(clock_timestamp() - query_start)), 0))
+  FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name <> 'primacy-probe'
+"""
 _WAITING = """
 SELECT count(*) FROM pg_stat_activity WHERE application_name = 'primacy-probe' AND wait_event = 'SyncRep'
 """
@@ -66,8 +70,10 @@ class Synchronous:
         if isinstance(written, Unknown):
             return written
         try:
-            text, senders = self._sql.together(
-                "look", lambda ask: (_one(ask, _SHOW), _one(ask, _SENDERS)), COMMAND_TIMEOUT_S
+            text, senders, since, waiting = self._sql.together(
+                "look",
+                lambda ask: tuple(_one(ask, q) for q in (_SHOW, _SENDERS, _SINCE, _CLIENTS_WAIT)),
+                COMMAND_TIMEOUT_S,
             )
         except PostgresFailed as error:
             return Unknown(str(error.args[0]))
@@ -79,7 +85,9 @@ class Synchronous:
             if state == "streaming" and position is not None:
                 # Of two connections under one name the lesser counts: one may be of a disk that is gone.
                 flushed[name] = min(int(position), flushed.get(name, int(position)))
-        return SyncSeen(shown, written, flushed)
+        count, longest_s = (float(x) for x in waiting)  # type: ignore[attr-defined]  # json, too
+        proved = self._noted() == str(since)
+        return SyncSeen(shown, written, flushed, proved, int(count), max(0.0, longest_s))
 
     def wait_for(self, wait: Waits) -> int:
         """See `ports.Postgres.set_sync`."""
@@ -114,11 +122,16 @@ class Synchronous:
 
     def _is_proved(self) -> bool:
         """Whether this very postmaster was seen to let commits wait, and was not told otherwise since."""
-        with contextlib.suppress(OSError, AgentError):
-            noted = self._proof.read_text()
+        with contextlib.suppress(AgentError):
             row = self._sql.do(_SINCE, COMMAND_TIMEOUT_S)
-            return row is not None and noted == str(row[0])
+            return row is not None and self._noted() == str(row[0])
         return False
+
+    def _noted(self) -> str:
+        """The start of the postmaster that was proved last; empty: of none."""
+        with contextlib.suppress(OSError):
+            return self._proof.read_text()
+        return ""
 
     def _forget_proof(self) -> None:
         try:
