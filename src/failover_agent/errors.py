@@ -109,6 +109,14 @@ class StoreUnreachable(AgentError):
     """The store of the lease does not answer; silence is no free lease (L4)."""
 
 
+class CarriedByPromises(StoreUnreachable):
+    """The primary goes on without the store: whoever may claim promised not to (P1)."""
+
+
+class RenewedThroughPeer(StoreUnreachable):
+    """This node's own way to the store is dead; its lease is renewed through another node (P4)."""
+
+
 class StoreTableMissing(AgentError):
     """The store answers and has no such table: an alarm, never a fresh cluster (L6)."""
 
@@ -156,6 +164,18 @@ class RouteTableMissing(RouteDidNotMove):
     """A route table that the configuration names does not exist."""
 
 
+class FenceRefused(AgentError):
+    """A node's machine cannot be fenced, or let free again, and asking again changes nothing."""
+
+
+class FencePending(AgentError):
+    """The node that held the lease before is not known to be fenced, and the policy is to wait."""
+
+
+class NodeFenced(AgentError):
+    """A node was fenced and has not been let back yet."""
+
+
 class VipRouteMissing(RouteDidNotMove):
     """A route table leads nowhere for a virtual address: clients in its subnets cannot connect."""
 
@@ -188,6 +208,14 @@ class PostgresFailed(AgentError):
 
 class RewindNotBegun(PostgresFailed):
     """A rewind was refused before it changed anything: the data is whole, it may be tried again."""
+
+
+class ReplayHeld(AgentError):
+    """A standby replays no further: a setting here is lower than the primary's."""
+
+
+class LogicalSlotsAtRisk(AgentError):
+    """Logical slots of the primary that a standby would not have, were it promoted: consumers begin anew."""
 
 
 class LoginRefused(PostgresFailed):
@@ -250,6 +278,30 @@ class PeerSilent(AgentError):
 
 class PeerRefused(AgentError):
     """Another node's agent, or ours, refused what was asked."""
+
+
+class ModeRefused(AgentError):
+    """What commits are promised was not switched as ordered."""
+
+
+class PauseRefused(AgentError):
+    """Failover was not paused, or not resumed, as ordered."""
+
+
+class FailoverPaused(AgentError):
+    """No node takes the primary's place by itself, because a person said so."""
+
+
+class SyncSetAwaited(AgentError):
+    """A primary lets nobody in: too few standbys vouch for its commits yet (S2)."""
+
+
+class CommitsWait(AgentError):
+    """Commits hang: fewer standbys stream than each commit waits for."""
+
+
+class CommitsUnprotected(AgentError):
+    """Where commits are promised, some wait for no standby: synchronous_commit local or off (S8)."""
 
 
 class CheckTookTooLong(AgentError):

@@ -16,11 +16,17 @@ VARIABLE = "FAILOVER_AGENT_DIE_AT"
 POINTS = {
     # takeover
     "claimed-before-bind": "the lease is ours, nothing else is",
+    "fenced-before-note": "the cloud shows the old holder fenced, the lease names it as one that is not",
+    "noted-before-fence": "what undoes the fence is noted, the fence was not asked for",
     "shut-before-intent": "the address is bound, every session ended, nothing noted",
     "intended-before-promote": "the promotion is noted, PostgreSQL was not told",
     "promoted-before-publish": "PostgreSQL is primary, the lease does not name its timeline",
     "published-before-open": "the lease names the new timeline, the gate is shut",
     "opened-before-record": "clients are served, the history does not say so",
+    # sync set
+    "waits-before-item": "PostgreSQL waits for the new set of standbys, the lease does not count on them",
+    "item-before-waits": "the lease names the new sync set, PostgreSQL may wait for more than it needs",
+    "switched-before-sync": "the lease names another mode, PostgreSQL waits as before",
     # start, in a data directory
     "allowed-before-start": "PostgreSQL may start, as a primary without standby.signal, and was not told to",
     "started-before-signal": "PostgreSQL runs, the leave to start stands, and no standby.signal of a primary",
@@ -32,6 +38,7 @@ POINTS = {
     "noted-before-cut": "the seal is noted, nothing is cut",
     "cut-before-answer": "nothing comes in any more, nobody was told",
     "uncut-before-note": "the seal is over and cut no more, its note still stands",
+    "sealed-before-claim": "enough are sealed, this node among them, and the lease was not claimed",
     # clone
     "granted-before-copy": "the holder granted the slot; the old data directory is untouched",
     "copied-before-place": "the copy is whole, beside the data directory",

@@ -7,14 +7,17 @@ import functools
 import os
 import pwd
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from failover_agent.adapters import aws
 from failover_agent.adapters.addresses import DummyAddresses
 from failover_agent.adapters.app import App
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.dynamodb import DynamoLeaseStore
+from failover_agent.adapters.fence import IsolateSubnet, StopInstance
 from failover_agent.adapters.files import JsonNotebook, TokenFile
 from failover_agent.adapters.gate import NftGate
 from failover_agent.adapters.gate_table import GatePlan
@@ -27,7 +30,9 @@ from failover_agent.adapters.systemd import NotifySupervisor, SystemdUnit, Unit
 from failover_agent.config import Config, MemberPart
 from failover_agent.core.model import Endpoint, Member
 from failover_agent.errors import ConfigRefused
+from failover_agent.ports import Fence
 from failover_agent.shell.agent import Agent, Ports, Settings
+from failover_agent.shell.fencer import Unfenceable
 
 WAL_SOCKET = ".failover-agent"  # beside PostgreSQL's own: its user does not get into run_dir
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -127,7 +132,17 @@ def make_ports(config: Config, clock: SystemClock, peers: HttpPeers, unit: Unit)
         state_notes=JsonNotebook(config.state_dir),
         bootstrap_token=TokenFile(config.secrets.bootstrap_token),
         probes=NodeProbes(postgres_plan(config), config.limits(), clock),
+        fence=make_fence(config, ec2),
     )
+
+
+def make_fence(config: Config, ec2: Callable[[], Any]) -> Fence:
+    timeout_s = config.timing().request_timeout_s
+    if config.fencing.method == "stop-instance":
+        return StopInstance(ec2, request_timeout_s=timeout_s)
+    if config.fencing.method == "isolate":
+        return IsolateSubnet(ec2, acl_id=config.fencing.acl_id, request_timeout_s=timeout_s)
+    return Unfenceable()
 
 
 def make_peers(config: Config, clock: SystemClock) -> HttpPeers:
@@ -138,7 +153,7 @@ def make_peers(config: Config, clock: SystemClock) -> HttpPeers:
         port=config.peers.port,
         context=client_context(config.tls.ca, config.tls.cert, config.tls.key),
         clock=clock,
-        poll_s=timing.poll_s,
+        ask_s=timing.ask_s,
         request_timeout_s=timing.request_timeout_s,
     )
 
@@ -156,8 +171,12 @@ def settings(config: Config, version: str) -> Settings:
         priority=config.priority,
         nofailover=config.nofailover,
         mode=config.mode,
+        leave_after_s=config.leave_after_s,
         version=version,
         limits=config.limits(),
+        fencing=config.fence_policy(),
+        failsafe=config.failsafe,
+        relay=config.relay,
     )
 
 

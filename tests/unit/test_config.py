@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from failover_agent.config import Config, parse
+from failover_agent.core.fencing import Fencing
 from failover_agent.errors import ConfigRefused
 
 GOOD: dict[str, Any] = {
@@ -52,6 +53,38 @@ def test_the_healthy_whole_is_taken() -> None:
     assert config.timing().ttl_s == 6
 
 
+@pytest.mark.parametrize("mode", ["async", "quorum", "strict"])
+def test_every_mode_is_taken(mode: str) -> None:
+    config = parse(but("mode", mode), where="test")
+
+    assert (config.mode, config.leave_after_s) == (mode, 10)
+
+
+def test_nobody_is_fenced_unless_a_method_is_set() -> None:
+    plain, stops = (
+        parse(plain, where="test") for plain in (GOOD, but("fencing", {"method": "stop-instance"}))
+    )
+
+    assert not plain.fence_policy().on
+    assert stops.fence_policy() == Fencing("stop-instance", "promote", 60.0, "person")
+
+
+@pytest.mark.parametrize(
+    ("fencing", "named"),
+    [
+        ({"method": "reboot"}, "fencing.method"),
+        ({"method": "isolate"}, "acl_id"),
+        ({"method": "stop-instance", "acl_id": "acl-1"}, "acl_id"),
+        ({"method": "isolate", "acl_id": "acl-1", "undo": "automatic"}, "undo automatic"),
+        ({"method": "stop-instance", "timeout_s": 0}, "fencing.timeout_s"),
+        ({"method": "stop-instance", "when_unanswered": "hope"}, "fencing.when_unanswered"),
+    ],
+)
+def test_a_fencing_that_cannot_work_is_refused(fencing: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigRefused, match=named):
+        parse(but("fencing", fencing), where="test")
+
+
 def test_single_timings_lie_over_the_profile() -> None:
     timing = parse(but("timings", {"ttl_s": 8}), where="test").timing()
 
@@ -61,8 +94,7 @@ def test_single_timings_lie_over_the_profile() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "named"),
     [
-        ("mode", "quorum", "quorum"),
-        ("mode", "strict", "strict"),
+        ("leave_after_s", 0, "leave_after_s"),
         ("stack", "pacemaker", "pacemaker"),
         ("mode", "asnyc", "asnyc"),
         ("prioritty", 3, "prioritty"),

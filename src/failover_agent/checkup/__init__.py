@@ -35,6 +35,7 @@ def checks(config: Config, unit: Unit | None = None) -> tuple[Check, ...]:
         Check("lease", store.lease),
         Check("data directory", store.data_directory),
         Check("postgresql", host.postgresql),
+        Check("promise", store.promise),
         Check("logins", neighbours.logins),
         Check("peers", neighbours.answer),
         Check("clocks", lambda: neighbours.clocks(store.clock_ahead_s)),
@@ -42,6 +43,7 @@ def checks(config: Config, unit: Unit | None = None) -> tuple[Check, ...]:
         Check("routes", cloud.routes),
         Check("addresses", cloud.addresses),
         Check("route rights", cloud.rights),
+        Check("fencing", cloud.fencing),
     )
 
 

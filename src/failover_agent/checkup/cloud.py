@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from failover_agent.adapters import aws
+from failover_agent.adapters.fence import IsolateSubnet, StopInstance
 from failover_agent.adapters.inspect_cloud import Ec2Inspector
 from failover_agent.checkup.neighbours import Neighbours
 from failover_agent.config import Config
@@ -82,6 +83,21 @@ class Cloud:
         looks = [functools.partial(self._may_route, table, vip) for table in self._tables()]
         return Finding(f"ec2:ReplaceRoute, ec2:CreateRoute on {len(looks)} route tables", every(looks))
 
+    def fencing(self) -> Finding:
+        """That this node could fence each of the others, by the method that is set."""
+        config, others = self._config, [m for m in self._config.members if m.name != self._config.node]
+        if config.fencing.method == "none":
+            return Finding("nobody is fenced")
+        ec2 = functools.partial(client, "ec2", config.ec2.region, config.ec2.endpoint_url)
+        fence = (
+            StopInstance(ec2, request_timeout_s=API_TIMEOUT_S)
+            if config.fencing.method == "stop-instance"
+            else IsolateSubnet(ec2, acl_id=config.fencing.acl_id, request_timeout_s=API_TIMEOUT_S)
+        )
+        looks = [functools.partial(_may_fence, fence, m.instance_id) for m in others]
+        names = ", ".join(m.name for m in others) or "nobody"
+        return Finding(f"{config.fencing.method} of {names}", every(looks))
+
     def _may_route(self, table: TableSeen, vip: str) -> Errors:
         self._ec2.prove_may_route(table, vip, self._config.instance.interface_id)
         return ()
@@ -92,3 +108,8 @@ class Cloud:
             if self._seen is None:
                 self._seen = self._ec2.tables(self._config.ec2.route_table_ids)
             return self._seen
+
+
+def _may_fence(fence: StopInstance | IsolateSubnet, instance_id: str) -> Errors:
+    fence.prove(instance_id)
+    return ()

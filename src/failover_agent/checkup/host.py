@@ -22,28 +22,28 @@ from failover_agent.shell.doctor import Finding
 from failover_agent.wiring import gate_plan, postgres_plan
 
 GATE_UNIT, AGENT_UNIT = "failover-gate.service", "failover-agent.service"
-_RUNS = (ServerState.STANDBY, ServerState.PRIMARY)
+RUNS = (ServerState.STANDBY, ServerState.PRIMARY)
 
 
 class Host:
     def __init__(self, config: Config, unit: Unit) -> None:
         self._config = config
-        self._plan = postgres_plan(config)
-        self._postgres = LocalPostgres(self._plan, unit, SystemClock())
+        self.plan = postgres_plan(config)
+        self._postgres = LocalPostgres(self.plan, unit, SystemClock())
         self._lock = threading.Lock()
         self._seen: Server | Unknown | None = None
 
     def server(self) -> Server:
         """PostgreSQL here, looked at once for all checks. Raises AgentError: silent, or data not whole."""
-        if is_half_rewound(self._plan):
-            raise half_rewound(str(self._plan.data_dir))
+        if is_half_rewound(self.plan):
+            raise half_rewound(str(self.plan.data_dir))
         with self._lock:
             if self._seen is None:
                 self._seen = self._postgres.observe()
         if isinstance(self._seen, Unknown):
             raise self._seen.cause or postgres_silent(self._seen)
         if self._seen.state is ServerState.ABSENT:
-            refuse_half_cloned(self._plan.data_dir)
+            refuse_half_cloned(self.plan.data_dir)
         return self._seen
 
     def has_no_data(self) -> bool:
@@ -55,7 +55,7 @@ class Host:
     def postgresql(self) -> Finding:
         """It runs and lets the agent in over its socket."""
         server = self.server()
-        if server.state not in _RUNS:
+        if server.state not in RUNS:
             return Finding(server.state.value)
         follows = f", follows {server.upstream}" if server.upstream else ""
         return Finding(f"{server.state.value} on timeline {server.timeline}{follows}; lets the agent in")

@@ -9,8 +9,9 @@ from failover_agent.adapters.aws_clock import SERVER_CLOCK
 from failover_agent.adapters.dynamodb import DynamoLeaseStore
 from failover_agent.adapters.files import TokenFile
 from failover_agent.adapters.inspect_cloud import prove_may_write
+from failover_agent.adapters.postgres.outside import outside
 from failover_agent.checkup.cloud import API_TIMEOUT_S, client, every
-from failover_agent.checkup.host import Host
+from failover_agent.checkup.host import RUNS, Host
 from failover_agent.config import Config
 from failover_agent.core import verdicts
 from failover_agent.core.model import LeaseItem, ServerState, Unknown
@@ -66,6 +67,19 @@ class Store:
             f"{where}: system {server.system_identifier}, timeline {server.timeline}, {server.state.value}"
         )
         return Finding(found, verdicts.data_is_ours(where, server.system_identifier, self._item_or_none()))
+
+    def promise(self) -> Finding:
+        """Whose commits, and which tables, a failover may lose where commits are promised (S8)."""
+        item = self._item_or_none()
+        if item is None or item.mode == "async":
+            return Finding("mode async: no commit waits for a standby" if item is not None else "no lease")
+        if self._host.server().state not in RUNS:
+            return Finding("PostgreSQL does not run here")
+        found = outside(self._host.plan)
+        told = f"mode {item.mode}; {found.unlogged} unlogged and {found.temporary} temporary relations"
+        if found.not_seen:
+            told += f"; not looked into: {', '.join(found.not_seen)}"
+        return Finding(told, verdicts.outside_the_promise(item.mode, found.settings))
 
     def clock_ahead_s(self) -> float:
         """How far the store's clock is ahead of ours. Raises AgentError."""

@@ -1,4 +1,8 @@
-"""`failoverctl`: for people."""
+"""`failoverctl`: for people.
+
+Asked all the time, by people and by scripts on hosts that are busy: what only one command needs, and takes
+long to load (EC2's and PostgreSQL's clients), is loaded by that command.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,17 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, get_args
 
 import click
 from rich.console import Console
 
 from failover_agent import config as configuration
 from failover_agent.adapters.control_client import Control
-from failover_agent.adapters.gate_table import table_text
-from failover_agent.adapters.postgres import adopt
 from failover_agent.cli import table
-from failover_agent.cli.doctor import doctor
 from failover_agent.cli.version import own_version
+from failover_agent.core.model import Mode
 from failover_agent.errors import AgentError
-from failover_agent.wiring import gate_plan, postgres_plan
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,17 +73,77 @@ def status(path: Path, as_json: bool) -> None:
 @main.command()
 @click.option("--to", "target", default="", help="The node that shall lead; the best standby when not said.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 @speaks_of_errors
-def switchover(path: Path, target: str, yes: bool) -> None:
-    """Hand the primary's place to another node, losing nothing; returns when it serves."""
+def switchover(path: Path, target: str, yes: bool, as_json: bool) -> None:
+    """Hand the primary's place to another node, losing no row; returns when it serves."""
     control = _control(path)
+    cluster = control.cluster()
+    for member in cluster["members"]:
+        if (lost := member.get("lost_logical_slots")) and target in ("", member["name"]):
+            click.echo(f"{member['name']} lacks the logical slots {', '.join(lost)}: lost there", err=True)
     if not yes:
-        _ask(control.cluster().get("holder") or "nobody", target or "the best standby")
+        _ask(cluster.get("holder") or "nobody", target or "the best standby")
     outcome = control.switchover(target)
+    if as_json:
+        click.echo(json.dumps(outcome, indent=2))
+        return
     outage = outcome.get("outage_s")
     took = f", {float(outage):.2f} s without a primary" if isinstance(outage, int | float) else ""
     click.echo(f"{outcome.get('from')} → {outcome.get('target')}{took}")
+
+
+@main.command()
+@click.option(
+    "--mode", type=click.Choice(get_args(Mode)), default=None, help="Switch what a commit waits for to this."
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+@speaks_of_errors
+def config(path: Path, mode: str | None, as_json: bool) -> None:
+    """Show what commits are promised, or switch it, for the whole cluster and while it runs."""
+    control = _control(path)
+    switched = control.switch_mode(mode) if mode else {}
+    cluster = control.cluster()
+    told = {"changed": bool(switched.get("changed")), "before": switched.get("before")} if mode else {}
+    told |= {"mode": switched.get("mode", cluster["mode"]), "sync": cluster["sync"]}
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    console = Console(highlight=False)
+    if mode:
+        since = f"since now; it was {told['before']}" if told["changed"] else "already"
+        console.print(f"mode {mode} {since}")
+    else:
+        console.print(f"mode {told['mode']}")
+    console.print(table.sync_line(cluster))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+@speaks_of_errors
+def pause(path: Path, as_json: bool) -> None:
+    """Let no node take the primary's place by itself, for maintenance; what people order goes."""
+    _tell_pause(_control(path).pause(), as_json)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+@speaks_of_errors
+def resume(path: Path, as_json: bool) -> None:
+    """End the pause; also where nobody holds the lease any more."""
+    _tell_pause(_control(path).resume(), as_json)
+
+
+def _tell_pause(outcome: dict[str, object], as_json: bool) -> None:
+    if as_json:
+        names = ("paused", "since", "before", "before_since", "changed")
+        click.echo(json.dumps({name: outcome.get(name) for name in names}, indent=2))
+    else:
+        click.echo(table.pause_told(outcome))
 
 
 @main.command()
@@ -97,12 +158,15 @@ def switchover(path: Path, target: str, yes: bool) -> None:
 def failover(path: Path, target: str, accept_loss: bool, yes: bool, as_json: bool) -> None:
     """Let a standby take over that lacks what the lost primary had; refused while a primary serves."""
     control = _control(path)
-    lost = control.failover(target, accept_loss=False)["lost"]
+    answer = control.failover(target, accept_loss=False)
+    lost, waits_for = answer["lost"], answer.get("waits_for")
     told = (
         f"the lease last named {lost['lease_lsn']} on timeline {lost['lease_timeline']},"
         f" {target} has {lost['lsn']} on timeline {lost['timeline']}: {lost['bytes']} bytes are missing,"
         " and whatever was written after the lease's last renewal"
     )
+    if waits_for:
+        told += f"; without a person's word it waits: {waits_for}"
     if not accept_loss:
         raise NotConfirmed(told, hint="Bring the lost node back, or say --accept-loss. Nothing was changed.")
     click.echo(told, err=True)
@@ -137,11 +201,51 @@ class NotConfirmed(AgentError):
     """A person did not say yes."""
 
 
+@main.command()
+@click.argument("node")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+@speaks_of_errors
+def unfence(path: Path, node: str, yes: bool) -> None:
+    """Let NODE back that was fenced: start its machine, or give its subnet its network ACL back."""
+    if not yes:
+        _confirm(f"Let {node} back into the cluster?", f"letting {node} back")
+    outcome = _control(path).unfence(node)
+    click.echo(f"{node} ({outcome.get('instance')}) may come back")
+
+
+@main.command("confirm-fenced")
+@click.argument("node")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+@speaks_of_errors
+def confirm_fenced(path: Path, node: str, yes: bool) -> None:
+    """Vouch that NODE runs no more, so that this node, which waits for its fence, is promoted."""
+    if not yes:
+        _confirm(
+            f"Are you sure that {node} is off or reaches nobody? If it is not, nothing but its own gate"
+            " keeps it from writing",
+            f"vouching for {node}",
+        )
+    _control(path).confirm_fenced(node)
+    click.echo(f"{node} counts as fenced, on your word")
+
+
+def _confirm(question: str, about: str) -> None:
+    if not sys.stdin.isatty():
+        raise NotConfirmed(f"{about} needs a yes, and nobody can be asked here", hint="Say --yes.")
+    if not click.confirm(question, err=True):
+        raise NotConfirmed(f"{about} was not confirmed", hint="Nothing was changed.")
+
+
 @main.command("gate-table")
 @click.pass_obj
 @speaks_of_errors
 def print_gate_table(path: Path) -> None:
     """Print the gate's nftables table, shut, as failover-gate.service loads it at boot."""
+    from failover_agent.adapters.gate_table import table_text
+    from failover_agent.wiring import gate_plan
+
     click.echo(table_text(gate_plan(configuration.load(path))), nl=False)
 
 
@@ -151,6 +255,9 @@ def print_gate_table(path: Path) -> None:
 @speaks_of_errors
 def adopt_data(path: Path, system_identifier: str) -> None:
     """Make the data directory ready to be a cluster's first; for the playbooks."""
+    from failover_agent.adapters.postgres import adopt
+    from failover_agent.wiring import postgres_plan
+
     made = adopt.prepare(postgres_plan(configuration.load(path)), system_identifier)
     click.echo(f"{system_identifier} {'was made' if made else 'is'} ready")
 
@@ -164,7 +271,14 @@ def check_config(path: Path) -> None:
     click.echo(f"{path} is fine")
 
 
-main.add_command(doctor)
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def doctor(path: Path, as_json: bool) -> None:
+    """Look at everything this node rests on, changing nothing; exit status 1 when something is wrong."""
+    from failover_agent.cli.doctor import look
+
+    look(path, as_json)
 
 
 def _control(path: Path) -> Control:

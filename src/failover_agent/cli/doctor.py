@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
@@ -24,10 +24,7 @@ from failover_agent.shell.threads import Threads
 DEADLINE_S = 30.0
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.pass_obj
-def doctor(path: Path, as_json: bool) -> None:
+def look(path: Path, as_json: bool) -> NoReturn:
     """Look at everything this node rests on, changing nothing; exit status 1 when something is wrong."""
     progress = Console(stderr=True)
     with progress.status("looking at this node, its store, its network and its neighbours"):

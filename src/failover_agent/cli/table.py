@@ -17,12 +17,41 @@ def show(cluster: dict[str, Any], console: Console) -> None:
         f"cluster [bold]{cluster['cluster']}[/], mode {cluster['mode']}, epoch {cluster['epoch']},"
         f" lease held by [bold]{holder}[/]{_written_by(cluster.get('lease'))}"
     )
+    if cluster.get("paused"):
+        console.print(f"[yellow]failover is paused since {cluster.get('paused_since')}[/]")
+    if cluster.get("sync"):
+        console.print(sync_line(cluster))
     console.print(_members(cluster["members"]))
     console.print(_endpoints(cluster["endpoints"]))
     for member in cluster["members"]:
         if alarms := member.get("alarms"):
             console.print(f"[red]{member['name']}: {', '.join(alarms)}[/]")
     show_problems(cluster.get("problems", []), console)
+
+
+def sync_line(cluster: dict[str, Any]) -> str:
+    """Who must have a commit before it is acknowledged, and whether that is in force."""
+    sync = cluster.get("sync")
+    if not sync:
+        return "commits wait for no standby: a failover may lose the last ones"
+    who = f"any {sync['k']} of {', '.join(sync['members'])}" if sync["k"] else "no standby: there is none"
+    line = f"commits wait for {who} (version {sync['version']})"
+    if sync["commits_hang_for"]:
+        return f"{line}[red]; they hang until enough are back of {', '.join(sync['commits_hang_for'])}[/]"
+    if sync["in_place"] is None:
+        return f"{line}; the holder does not tell how far it is"
+    waiting_for = escape(sync["waiting_for"])
+    return f"{line}[yellow]; waiting for {waiting_for}[/]" if waiting_for else line
+
+
+def pause_told(outcome: dict[str, Any]) -> str:
+    """What holds now, and what did before."""
+    if outcome.get("paused"):
+        was = "it was not before" if outcome.get("changed") else "already"
+        return f"failover is paused since {outcome.get('since')}; {was}"
+    before = outcome.get("before_since")
+    was = f"it was paused since {before}" if outcome.get("changed") else "it was not before either"
+    return f"failover is not paused; {was}"
 
 
 def show_problems(problems: list[dict[str, str]], console: Console) -> None:

@@ -7,19 +7,32 @@ only call them, so a simulation can call the very same on one thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from failover_agent.core.model import NodeReport, Server, ServerState, Unknown
+from failover_agent.core.logical_loss import logical_slots_at_risk
+from failover_agent.core.model import (
+    LeaseItem,
+    Mode,
+    NodeReport,
+    Server,
+    ServerState,
+    SyncProgress,
+    Unknown,
+    Version,
+    WriteOutcome,
+)
 from failover_agent.core.problems import problems
+from failover_agent.core.promises import Promise
 from failover_agent.core.promotion import Standing
+from failover_agent.core.relay import RouteChange
 from failover_agent.core.seals import Seal, Sealed
 from failover_agent.errors import AgentError, PeerRefused
-from failover_agent.shell import archive, forced
+from failover_agent.shell import archive, forced, mode_switch, pausing
 from failover_agent.shell.body import Body, Ports, Settings, make_body
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.loop import Loop
 from failover_agent.shell.observe import Observer
-from failover_agent.shell.rejoin_slot import RejoinSlot
 from failover_agent.shell.routes import Router
 from failover_agent.shell.status import cluster_status
 from failover_agent.shell.threads import Threads, Workers
@@ -48,12 +61,9 @@ class Agent:
         self.observer = Observer(self.body)
         self.loop = Loop(self.body, self.observer, self._report_of)
         self.router = Router(self.body)
+        ports.peers.carry(self._epoch_held, self.keeper.heard_by)
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
-        others = tuple(member.name for member in settings.others)
-        self._slot = RejoinSlot(
-            others, self.keeper, ports.peers, ports.clock, settings.timings.request_timeout_s
-        )
         self._keeper_seen = ports.clock.now()
 
     # Running
@@ -95,7 +105,7 @@ class Agent:
             self.body.waker.clear()
         if self._failure is not None:
             raise self._failure
-        self.keeper.renew_now()  # the next life finds as much of the lease as there can be
+        self.keeper.leave(for_good=self.body.ports.supervisor.ends_for_good())
 
     def stop(self) -> None:
         self._stopping.set()
@@ -108,6 +118,8 @@ class Agent:
 
     def router_round(self) -> None:
         self.router.round()
+        self.router.look_at_interface()
+        self.body.returns.round()
         self.observer.reaches_ec2 = self.router.reaches_ec2()
 
     def _keeper_round(self) -> None:
@@ -144,6 +156,23 @@ class Agent:
         """This node, looked at now."""
         return self._report_of(self.body.ports.postgres.observe())
 
+    def report_to(self, name: str, epoch: int) -> NodeReport:
+        """The same for member `name`, which says that it holds the lease in `epoch` (F1, F6).
+
+        Noted first: a seal given before shows in the report, one given later waits. That this life has read
+        the epoch is looked at last: a seal ends only after a later one was read, so no end of it is missed.
+
+        → db2 slept, db1 and db3 sealed, db1 claimed, db3 read that and was sealed no more: db2 woke, took
+        db3's answer for proof that nobody had claimed, and opened beside db1.
+        """
+        self.body.sealer.hear(name)
+        report = self.report()
+        return replace(report, noted=epoch if self.observer.last_epoch == epoch else 0)
+
+    def _epoch_held(self) -> int:
+        mine = self.keeper.mine()
+        return mine.epoch if mine else 0
+
     def _report_of(self, server: Server | Unknown) -> NodeReport:
         settings = self.body.settings
         is_primary = isinstance(server, Server) and server.state is ServerState.PRIMARY
@@ -163,11 +192,21 @@ class Agent:
             serving=is_primary and self.keeper.holds(self.keeper.serving_epoch()),
             interface_id=settings.interface_id,
             rejoins=bool(self.body.jobs.slot_from),
+            sync=self._sync(is_primary),
             incarnation=self.body.incarnation.told(),
             sealed=self.body.sealer.sealed_version(),
             reads_open=self.keeper.gate.reads_open(self.body.ports.clock.now()),
             health=self.body.vigil.health,
+            kept=self.body.slots.told,
+            promised=self.keeper.promises.epoch(),
+            paused=bool(self.observer.item and self.observer.item.paused),
         )
+
+    def _sync(self, is_primary: bool) -> SyncProgress | None:
+        mine = self.keeper.mine()
+        if mine is None or not is_primary or mine.item.mode == "async":
+            return None
+        return self.body.synchroniser.progress
 
     def _is_abandoned(self) -> bool:
         return self.observer.standing is Standing.ABANDONED
@@ -181,7 +220,10 @@ class Agent:
         """What of this node a person should know or repair, each once, by class and fields."""
         seen = self.loop.seen
         found = problems(seen, self.body.settings.cluster) if seen is not None else ()
-        told = {(type(e).__name__, e.object, e.value): e for e in (*found, *self.body.journal.troubles())}
+        body = self.body
+        found = (*found, *body.fencer.problems(self.keeper.mine()), *body.returns.problems())
+        found = (*found, *self.router.problems())
+        told = {(type(e).__name__, e.object, e.value): e for e in (*found, *body.journal.troubles())}
         return tuple(told.values())
 
     def vote(self, asked: Seal) -> str:
@@ -190,11 +232,37 @@ class Agent:
 
     def seal(self, asked: Seal) -> Sealed:
         """Take nothing more from the old primary, and say how far this node's WAL goes. Raises AgentError."""
-        return self.body.sealer.seal(asked)
+        answer = self.body.sealer.seal(asked)
+        self.wake()  # it may be this node's turn to claim: it need not find out at its next poll
+        return answer
+
+    def promise(self, asked: Promise) -> str:
+        """Why this node does not promise the holder that asks not to claim; empty when it has (P1)."""
+
+        def seen() -> tuple[tuple[int, int], int, LeaseItem | None]:
+            # In this order: a later epoch is learnt before it ends a seal, as in `report_to` (F6).
+            return self.body.sealer.sealed_version(), self.observer.last_epoch, self.observer.item
+
+        return self.keeper.promise(asked, seen)
+
+    def relay_write(self, asker: str, item: LeaseItem, only_if: Version) -> WriteOutcome:
+        """Carry a holder's own write of the lease, unchanged (P4). Raises PeerRefused."""
+        return self.body.relay.write(asker, item, only_if)
+
+    def relay_targets(self, vip: str) -> Mapping[str, str] | Unknown:
+        """Look at the route tables for a peer. Raises PeerRefused."""
+        return self.body.relay.targets(vip)
+
+    def relay_point(self, asker: str, change: RouteChange) -> Unknown | None:
+        """Change a route for the holder, while its lease lasts (R1). Raises AgentError."""
+        return self.body.relay.point(asker, change)
 
     def grant_rejoin(self, name: str) -> bool:
         """Whether node `name` may do, or go on with, what cannot be undone: one at a time (N5)."""
-        return self._slot.grant(name)
+        granted = self.body.slot.grant(name)
+        if not granted:
+            self.wake()  # it may have to leave the sync set first, and asks again
+        return granted
 
     def may_archive(self, name: str) -> dict[str, object]:
         return archive.may_archive(self.body, name)
@@ -227,6 +295,25 @@ class Agent:
         except AgentError as error:
             return {"ok": False, "why": str(error.args[0]), "hint": error.hint}
 
+    def unfence(self, name: str) -> dict[str, object]:
+        """Let a fenced node back, on a person's order, by whichever node is asked. Raises AgentError."""
+        members = {m.name: m for m in (self.body.settings.me, *self.body.settings.others)}
+        return self.body.returns.lift(members[name])
+
+    def confirm_fenced(self, name: str) -> dict[str, object]:
+        """Take a person's word that `name` runs no more. Raises AgentError where nobody waits for it."""
+        answer = self.body.fencer.vouch(name)
+        self.wake()
+        return answer
+
+    def request_mode(self, mode: Mode) -> dict[str, object]:
+        """Switch what commits are promised, or have the holder do it; returns what was there before."""
+        return mode_switch.request(self.body, self.observer.holder_name, mode)
+
+    def request_pause(self, pause: bool) -> dict[str, object]:
+        """Pause failover, or resume it, or have the holder do it; returns what was there before."""
+        return pausing.request(self.body, self.loop.seen, self.observer.holder_name, pause)
+
     def _pass_on(self, to: str) -> dict[str, object]:
         holder = self.observer.holder_name
         if not holder or holder == self.body.me:
@@ -253,6 +340,7 @@ class Agent:
     def _switch_over(self, to: str) -> dict[str, object]:
         clock = self.body.ports.clock
         self._checkpoint_first()
+        lost = logical_slots_at_risk(self.loop.seen) if self.loop.seen is not None else {}
         ticket = self.body.orders.place(to)
         self.wake()
         if not clock.wait(ticket.done, ORDER_S):
@@ -269,7 +357,13 @@ class Agent:
             heard = self.body.ask(done.target)
             if heard is not None and heard.report.serving and heard.report.epoch > done.epoch:
                 outage_s = round(clock.now() - done.since, 3)
-                return {"ok": True, "from": self.body.me, "target": done.target, "outage_s": outage_s}
+                return {
+                    "ok": True,
+                    "from": self.body.me,
+                    "target": done.target,
+                    "outage_s": outage_s,
+                    "lost_logical_slots": list(lost.get(done.target, ())),
+                }
             clock.wait(threading.Event(), ASK_S)
         raise AgentError(
             f"{done.target} has the lease's offer and does not serve after {TARGET_SERVES_S:g} s",

@@ -8,7 +8,7 @@ from failover_agent.shell.body import Body
 
 
 def may_archive(body: Body, name: str) -> dict[str, object]:
-    return _answer(why_not_archive(body.keeper.mine(), name))
+    return _answer(why_not_archive(body.keeper.alone(), name))
 
 
 def may_restore(body: Body, name: str, segment_bytes: int) -> dict[str, object]:

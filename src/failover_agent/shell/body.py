@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from failover_agent.core.fencing import OFF, Fencing
 from failover_agent.core.health import BALANCED, Limits
 from failover_agent.core.model import Endpoint, Heard, Holder, Member, Mode, Timings, Unknown
+from failover_agent.core.sync_choice import MOST_MEMBERS
 from failover_agent.errors import AgentError
 from failover_agent.ports import (
     Addresses,
     BootstrapToken,
     Clock,
+    Fence,
     Gate,
     LeaseStore,
     Notebook,
@@ -22,16 +25,25 @@ from failover_agent.ports import (
     RouteTables,
     Supervisor,
 )
+from failover_agent.shell.campaign import Campaign
+from failover_agent.shell.failsafe import Failsafe
+from failover_agent.shell.fence_notes import FenceNotes
+from failover_agent.shell.fencer import Fencer, Unfenceable
 from failover_agent.shell.jobs import Jobs
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.keeper import Keeper
 from failover_agent.shell.lease_memory import Identity
 from failover_agent.shell.liveness import Unprobed, Vigil
-from failover_agent.shell.orders import Orders
+from failover_agent.shell.orders import ModeOrders, Orders, PauseOrders
 from failover_agent.shell.promotions import Promotions
 from failover_agent.shell.readers import Readers
+from failover_agent.shell.rejoin_slot import RejoinSlot
+from failover_agent.shell.relay import Relay, RelayedRoutes, RelayedStore
 from failover_agent.shell.sealer import Incarnation, Sealer
+from failover_agent.shell.slots import SlotKeeper
+from failover_agent.shell.synchroniser import Synchroniser
 from failover_agent.shell.threads import Workers
+from failover_agent.shell.unfence import Returns
 
 HALF_REWOUND = "rewinding"  # key of the note that stands in state_dir while a rewind is under way
 
@@ -50,6 +62,7 @@ class Ports:
     state_notes: Notebook  # survives one
     bootstrap_token: BootstrapToken
     probes: Probes = field(default_factory=Unprobed)
+    fence: Fence = field(default_factory=Unfenceable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +77,14 @@ class Settings:
     lag_limit_bytes: int = 16 * 1024 * 1024
     priority: int = 0
     nofailover: bool = False
-    mode: Mode = "async"
+    mode: Mode = "async"  # what a cluster that this node begins starts in
+    leave_after_s: float = 10.0  # a silent standby leaves the sync set then (S6)
+    most_members: int = MOST_MEMBERS  # of the sync set
     version: str = ""
     limits: Limits = BALANCED
+    fencing: Fencing = OFF
+    failsafe: bool = True  # a holder goes on by promises while the store is away (P1)
+    relay: bool = True  # and by peers that reach what it does not (P4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +103,17 @@ class Body:
     promotions: Promotions
     incarnation: Incarnation
     sealer: Sealer
+    campaign: Campaign
     vigil: Vigil
+    synchroniser: Synchroniser
+    slot: RejoinSlot
+    fencer: Fencer
+    returns: Returns
+    slots: SlotKeeper
+    relay: Relay
     orders: Orders = field(default_factory=Orders)
+    modes: ModeOrders = field(default_factory=ModeOrders)
+    pauses: PauseOrders = field(default_factory=PauseOrders)
 
     @property
     def me(self) -> str:
@@ -118,9 +145,20 @@ class Body:
     def fresh_heard(self) -> tuple[Heard, ...]:
         return tuple(h for h in self.ports.peers.reports().values() if isinstance(h, Heard))
 
+    def renewed_through(self) -> str:
+        """The peer that carries the renewals of this node's lease; empty: none is needed (P4)."""
+        store = self.ports.store
+        return store.through if isinstance(store, RelayedStore) and self.keeper.mine() else ""
+
     def ask(self, name: str) -> Heard | None:
         answer = self.ports.peers.ask(name)
         return None if isinstance(answer, Unknown) else answer
+
+
+def _claimants(settings: Settings) -> tuple[str, ...]:
+    """Named only where promises may be asked of them: an older agent takes anybody's claim (P2)."""
+    names = (settings.me.name, *(member.name for member in settings.others))
+    return tuple(sorted(names)) if settings.failsafe else ()
 
 
 def make_body(
@@ -131,9 +169,20 @@ def make_body(
     journal: Journal,
 ) -> Body:
     waker = threading.Event()
+    relay = Relay(ports.store, ports.routes, frozenset(e.vip for e in settings.endpoints), ports.clock)
+    if settings.relay:
+        ports = replace(ports, store=RelayedStore(ports.store, ports.peers, workers, journal))
     holder = Holder(settings.me.name, settings.me.instance_id, fresh_token())
+    failsafe = Failsafe(ports.peers, workers, ports.clock, settings.timings, journal)
     keeper = Keeper(
-        Identity(settings.cluster, holder, settings.boot_id, settings.version),
+        Identity(
+            settings.cluster,
+            holder,
+            settings.boot_id,
+            settings.version,
+            fences=settings.fencing.on,
+            claimants=_claimants(settings),
+        ),
         settings.timings,
         store=ports.store,
         gate=ports.gate,
@@ -143,7 +192,12 @@ def make_body(
         journal=journal,
         changed=waker.set,
         kill=ports.postgres.kill,
+        first_mode=settings.mode,
+        failsafe=failsafe if settings.failsafe else None,
     )
+    if settings.relay:
+        routes = RelayedRoutes(ports.routes, ports.peers, ports.clock, keeper.mine, journal)
+        ports = replace(ports, routes=routes)
     jobs = Jobs(workers, ports.clock, journal, ended=waker.set)
     readers = Readers(keeper.gate, ports.run_notes, settings.boot_id, journal)
     promotions = Promotions(
@@ -159,8 +213,24 @@ def make_body(
         ports.clock,
         settings.timings,
         journal,
+        keeper.promises,
     )
+    campaign = Campaign(settings.me.name, ports.peers, sealer, ports.clock, workers, journal, came=waker.set)
     vigil = Vigil(ports.probes, settings.limits, keeper, ports.clock, journal)
+    synchroniser = Synchroniser(
+        keeper, ports.postgres, ports.clock, journal, settings.leave_after_s, settings.most_members
+    )
+    slot = RejoinSlot(
+        settings.me.name,
+        tuple(member.name for member in settings.others),
+        keeper,
+        synchroniser,
+        ports.peers,
+        ports.clock,
+        settings.timings.request_timeout_s,
+    )
+    fencer, returns = _fencing(ports, settings, keeper, promotions, workers, journal)
+    slots = SlotKeeper(ports.postgres, ports.clock, workers, journal)
     return Body(
         ports,
         settings,
@@ -174,5 +244,43 @@ def make_body(
         promotions,
         incarnation,
         sealer,
+        campaign,
         vigil,
+        synchroniser,
+        slot,
+        fencer,
+        returns,
+        slots,
+        relay,
     )
+
+
+def _fencing(
+    ports: Ports,
+    settings: Settings,
+    keeper: Keeper,
+    promotions: Promotions,
+    workers: Workers,
+    journal: Journal,
+) -> tuple[Fencer, Returns]:
+    notes = FenceNotes(ports.store, journal)
+    fencer = Fencer(
+        settings.me.name,
+        settings.fencing,
+        ports.fence,
+        notes,
+        keeper=keeper,
+        clock=ports.clock,
+        workers=workers,
+        journal=journal,
+    )
+    returns = Returns(
+        settings.fencing,
+        ports.fence,
+        notes,
+        keeper=keeper,
+        promoted=promotions.recorded,
+        clock=ports.clock,
+        journal=journal,
+    )
+    return fencer, returns

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from failover_agent.core import snapshot as s
-from failover_agent.core.model import Server, Unknown
+from failover_agent.core.model import Server, ServerState, Unknown
 from failover_agent.errors import AgentError, PeerRefused, PostgresFailed, RewindNotBegun
 from failover_agent.killpoints import at
 from failover_agent.ports import Progress
@@ -26,17 +26,21 @@ class Executor:
         self._body = body
         self._observer = observer
         self._refused_rewinds = 0
+        self._seen: s.Snapshot | None = None  # what the decision rests on
         self._hands: dict[type, Callable[[Any], object]] = {
             s.DropBeliefs: self._drop_beliefs,
             s.ShutGate: lambda _: body.keeper.dismiss(),
             s.UnbindVips: lambda _: body.unbind_vips(),
             s.StopPostgres: lambda _: body.ports.postgres.stop(FENCE_STOP_S),
             s.Claim: self._claim,
+            s.GatherSeals: lambda a: body.campaign.gather(a.seen, a.members),
             s.Release: self._release,
             s.Init: self._init,
-            s.RecoverPrimary: lambda _: recover_primary(body, observer.expect_primary),
+            s.RecoverPrimary: lambda a: recover_primary(body, observer.expect_primary, a.in_place),
+            s.FenceFirst: lambda a: body.fencer.begin(a.epoch),
             s.TakeOver: self._take_over,
             s.Serve: self._serve,
+            s.AwaitSyncSet: self._serve,
             s.PublishIdentity: lambda _: self._publish(),
             s.SwitchOver: lambda a: switch_over(body, a.order),
             s.LeaveHungStorage: lambda _: leave_hung_storage(body),
@@ -47,8 +51,12 @@ class Executor:
             s.Clone: self._clone,
         }
 
-    def do(self, action: s.Action) -> None:
-        """Raises AgentError; the rest of the decision is then left to the next round."""
+    def do(self, action: s.Action, seen: s.Snapshot) -> None:
+        """Carry out what was decided on `seen`.
+
+        Raises AgentError; the rest of the decision is then left to the next round.
+        """
+        self._seen = seen
         self._hands[type(action)](action)
 
     def _drop_beliefs(self, _: s.DropBeliefs) -> None:
@@ -59,12 +67,14 @@ class Executor:
     def _claim(self, action: s.Claim) -> None:
         if action.seen is not None:
             self._body.journal.phase("detected", action.seen.item.epoch)
+        if self._body.sealer.against():
+            at("sealed-before-claim")
         self._body.keeper.claim(action.seen)
         self._body.wake()
 
     def _release(self, action: s.Release) -> None:
         self._body.jobs.give_up()
-        self._body.keeper.release(action.offered_to)
+        self._body.keeper.release(action.offered_to, data_lost=action.data_lost)
 
     def _take_over(self, action: s.TakeOver) -> None:
         """Bind, end every session, promote, open, route: in this order, while the lease is ours (G6)."""
@@ -72,8 +82,9 @@ class Executor:
         at("claimed-before-bind")
         body.bind_vips()
         mine = body.keeper.mine()
-        if mine is None or mine.epoch != action.epoch:
-            return
+        if mine is None or mine.epoch != action.epoch or body.keeper.serving_epoch() == action.epoch:
+            return  # served already: a PostgreSQL that hangs is still seen as the standby that it was
+        body.fencer.ensure(mine)
         timeline = self._observer.timeline()
         self._observer.expect_primary()
         try:
@@ -92,25 +103,40 @@ class Executor:
         body.jobs.failed_starts = 0
         body.journal.phase("promoted", action.epoch)
         at("promoted-before-publish")
-        if not self._publish():
+        server = self._publish()
+        if server is None:
             return  # the rule `publish` goes on
         at("published-before-open")
-        self._open(action.epoch)
-        at("opened-before-record")
+        if self._may_open(action.epoch, server):
+            self._open(action.epoch)
+            at("opened-before-record")
+        else:
+            for member in body.settings.others:  # who learns of us now vouches for commits sooner
+                body.ports.peers.wake(member.name)
         body.workers.start("after-promotion", lambda: self._after_promotion(action.epoch))
 
-    def _publish(self) -> bool:
-        """Whether the lease item names the timeline that PostgreSQL here is on."""
+    def _publish(self) -> Server | None:
+        """PostgreSQL here, once the lease item names the timeline it is on; None: it does not yet."""
         keeper, server = self._body.keeper, self._body.ports.postgres.observe()
-        if not isinstance(server, Server):
-            return False
+        if not isinstance(server, Server) or server.state is not ServerState.PRIMARY:
+            return None
         keeper.know(server)
         for _ in range(2):  # a renewal that was under way before may settle first, and does not name it
             keeper.renew_now()
             mine = keeper.mine()
             if mine is not None and mine.item.timeline >= server.timeline:
-                return True
-        return False
+                return server
+        return None
+
+    def _may_open(self, epoch: int, server: Server) -> bool:
+        """Bring the sync set towards what the mode wants; whether clients may be let in, or stay in (S2)."""
+        body = self._body
+        mine = body.keeper.mine()
+        if mine is None or self._seen is None:
+            return False
+        progress = body.synchroniser.round(self._seen, server)
+        is_open = body.keeper.serving_epoch() == epoch
+        return is_open or progress.in_place or mine.item.mode == "async"
 
     def _after_promotion(self, epoch: int) -> None:
         """Beside the rounds: the history, then a checkpoint, so that others may rewind against us sooner."""
@@ -120,9 +146,11 @@ class Executor:
         except AgentError as error:
             self._body.journal.trouble("the checkpoint after the promotion", error)
 
-    def _serve(self, action: s.Serve) -> None:
+    def _serve(self, action: s.Serve | s.AwaitSyncSet) -> None:
         self._body.bind_vips()
-        self._open(action.epoch)
+        server = self._seen.server if self._seen else None
+        if isinstance(server, Server) and self._may_open(action.epoch, server):
+            self._open(action.epoch)
         self._body.promotions.record(action.epoch)
         self._body.ports.bootstrap_token.spend()
 
@@ -132,6 +160,8 @@ class Executor:
         if body.keeper.serving_epoch() == epoch or not body.keeper.holds(epoch):
             return
         body.keeper.serve(epoch)
+        if body.keeper.serving_epoch() != epoch:
+            return  # the last beat is too old: after the next
         body.journal.phase("opened", epoch)
         body.routes_waker.set()  # the API may take its time, or fail: who finds us is served
         body.wake()
@@ -139,7 +169,7 @@ class Executor:
     def _follow(self, action: s.Follow) -> None:
         """Not whom this node is sealed against: the seal's end comes with a read of the lease (F4)."""
         if action.upstream != self._body.sealer.against():
-            self._body.ports.postgres.follow(action.upstream)
+            self._body.ports.postgres.follow(action.upstream, action.slot)
 
     # Long jobs
 

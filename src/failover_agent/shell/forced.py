@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from failover_agent.core.accepted_loss import Loss, loss, refusal
+from failover_agent.core.accepted_loss import Loss, loss, refusal, waits_for
 from failover_agent.core.model import Unknown
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.errors import AgentError, PeerRefused
@@ -23,7 +23,11 @@ def failover(body: Body, seen: Snapshot | None, accept_loss: bool) -> dict[str, 
     if why := refusal(seen):
         raise PeerRefused(f"failover to {body.me} refused: {why}", hint=_HINT)
     lost = loss(seen)
-    told: dict[str, object] = {"target": body.me, "lost": {**lost.told(), "bytes": lost.bytes}}
+    told: dict[str, object] = {
+        "target": body.me,
+        "lost": {**lost.told(), "bytes": lost.bytes},
+        "waits_for": waits_for(seen),
+    }
     if not accept_loss:
         return {"ok": True, "done": False, **told}
     _note(body, lost)

@@ -7,6 +7,7 @@ an earlier role sends an old acknowledgement.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from enum import Enum
@@ -48,6 +49,7 @@ class Gatekeeper:
                 return
             self.serving_epoch = self.reading_epoch = 0
             self._gate.shut()  # first: what is destroyed must not come back
+            self._ends = 0.0
             ended = self._gate.end_sessions()
             self._cleared = (role, epoch)
             if ended:
@@ -62,6 +64,11 @@ class Gatekeeper:
     def resume(self, epoch: int, role: As) -> None:
         """An earlier life of this agent cleared for this very epoch and role: its sessions live on."""
         self._cleared = (role, epoch)
+        self._ends = math.inf  # that life knew until when it had opened
+
+    def may_be_open_at(self, moment: float) -> bool:
+        with self.lock:
+            return self._ends > moment
 
     def serve(self, epoch: int, until: float) -> None:
         """Open for `epoch` as primary. Raises GateFailed, and then it does not serve."""
@@ -132,6 +139,7 @@ class Gatekeeper:
         with self.lock:
             self.serving_epoch = self.reading_epoch = 0
             self._cleared = None
+            self._ends = 0.0
             try:
                 self._gate.shut()
                 self._journal.fine("shutting the gate")

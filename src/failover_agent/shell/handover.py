@@ -111,21 +111,25 @@ def _at_my_end(body: Body, item: LeaseItem) -> LeaseItem:
     return item.but(lsn=server.received_lsn) if isinstance(server, Server) else item
 
 
-def recover_primary(body: Body, expect_primary: Callable[[], None]) -> None:
-    """PostgreSQL died while the lease is ours: hand over if somebody has everything, else start it again."""
+def recover_primary(body: Body, expect_primary: Callable[[], None], in_place: bool = False) -> None:
+    """PostgreSQL died while the lease is ours: hand over if somebody has everything, else start it again.
+
+    `in_place`: start it again whoever has everything.
+    """
     mine = body.keeper.mine()
     if mine is not None and body.keeper.serving_epoch():
         body.journal.phase("detected", mine.epoch)
     body.keeper.dismiss()
     body.unbind_vips()
     body.ports.postgres.kill()  # backends and walsenders outlive a postmaster
-    heir = _heir(body) if body.jobs.failed_starts == 0 else ""
+    heir = _heir(body) if body.jobs.failed_starts == 0 and not in_place else ""
     if heir and body.keeper.release(heir):
         body.ports.peers.wake(heir)
         body.journal.event("handed-over", to=heir, because="PostgreSQL died and it has everything")
         return
     if body.keeper.mine() is not None:
-        body.journal.event("restart-in-place", because="no standby is known to have everything")
+        why = "failover is paused" if in_place else "no standby is known to have everything"
+        body.journal.event("restart-in-place", because=why)
         expect_primary()
         body.jobs.start("start", lambda _: start_primary(body))
 
@@ -179,7 +183,7 @@ def start_primary(body: Body) -> None:
     if mine is None or not mine.was_primary:
         return  # lost meanwhile: the next round decides anew
     try:
-        body.ports.postgres.start_primary()
+        body.ports.postgres.start_primary(body.keeper.counts_on())
         at("recovered-before-publish")
         body.jobs.failed_starts = 0
     except AgentError:

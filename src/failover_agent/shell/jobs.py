@@ -21,10 +21,12 @@ class Jobs:
         self._workers = workers
         self._clock = clock
         self._journal = journal
-        self._ended = ended
+        self._when_ended = ended
         self._lock = threading.Lock()
         self._name = ""
         self._progress = ""
+        self._ended = 0  # how many
+        self._last = ""  # the one that ended last
         self._rest_until = 0.0
         self._stand_back_until = 0.0
         self.failed_starts = 0  # of PostgreSQL as primary, or promotions; in a row
@@ -33,6 +35,18 @@ class Jobs:
     def doing(self) -> str:
         """Empty, or the job's name, with the progress that it tells under that name: `clone 42 %`."""
         return self._progress if self._progress.startswith(self._name) else self._name
+
+    def mark(self) -> int:
+        """To be given to `done_since`: a moment of the jobs."""
+        return self._ended
+
+    def done_since(self, mark: int) -> str:
+        """As `doing`, or the job that has ended since `mark`: what was seen in between may be from before it.
+
+        → initdb was done while PostgreSQL was looked at: no job ran, no data was seen, initdb began again.
+        """
+        with self._lock:
+            return self.doing() or (self._last if self._ended != mark else "")
 
     def resting(self) -> bool:
         return self._clock.now() < self._rest_until
@@ -73,7 +87,8 @@ class Jobs:
         finally:
             with self._lock:
                 self._name, self._progress, self.slot_from = "", "", ""
-            self._ended()
+                self._ended, self._last = self._ended + 1, name
+            self._when_ended()
 
     def _say(self, progress: str) -> None:
         self._progress = progress

@@ -12,15 +12,30 @@ from dataclasses import replace
 
 from failover_agent.core import lease_writes as writes
 from failover_agent.core.health import Renewals
-from failover_agent.core.model import Absent, LeaseSeen, Server, ServerState, Timings, Version
+from failover_agent.core.model import (
+    Absent,
+    LeaseItem,
+    LeaseSeen,
+    Mode,
+    Server,
+    ServerState,
+    SyncSet,
+    Timings,
+    Unknown,
+    Version,
+    WriteOutcome,
+)
+from failover_agent.core.promises import Promise, Standing
 from failover_agent.core.snapshot import Mine
 from failover_agent.errors import AgentError
 from failover_agent.ports import Clock, Gate, LeaseStore, Notebook
 from failover_agent.shell import lease_adopt, lease_release
+from failover_agent.shell.failsafe import Failsafe
 from failover_agent.shell.gatekeeper import Gatekeeper
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.lease_desk import LeaseDesk, SyncPromise
 from failover_agent.shell.lease_memory import Identity, LeaseMemory, Pending
+from failover_agent.shell.promises import Promises
 
 
 class Keeper:
@@ -37,8 +52,13 @@ class Keeper:
         journal: Journal,
         changed: Callable[[], None],
         kill: Callable[[], None],
+        first_mode: Mode = "async",
+        failsafe: Failsafe | None = None,
     ) -> None:
         self._kill = kill  # every process of PostgreSQL
+        self._first_mode: Mode = first_mode  # of a cluster that this node begins
+        self._failsafe = failsafe
+        self.promises = Promises(identity.holder.name, clock, journal)  # that this node gave
         self._gate = Gatekeeper(gate, journal, self._end_who_may_write)
         self._desk = LeaseDesk(
             identity,
@@ -65,6 +85,10 @@ class Keeper:
     def holds(self, epoch: int) -> bool:
         mine = self.mine()
         return mine is not None and mine.epoch == epoch
+
+    def carried_by(self) -> tuple[str, ...]:
+        """Whose promises carry this node's lease while the store is away."""
+        return self._desk.carried_by if self.mine() is not None else ()
 
     def claiming(self) -> bool:
         return self._desk.mine is None and self._desk.pending is not None
@@ -93,7 +117,9 @@ class Keeper:
             now = self._clock.now()
             slept = now - self._last_round
             if desk.mine is not None or desk.pending is not None:
+                self._ask_for_promises()  # before as well: what follows may take as long as two requests
                 self._renew_if_due(now, slept)
+                self._ask_for_promises()
             self._last_round = self._clock.now()
 
     def pause_s(self) -> float:
@@ -110,7 +136,7 @@ class Keeper:
             desk.drop(f"slept {slept:.1f} s, longer than the lease")  # N7
         elif now >= desk.deadline():
             desk.drop("could not be renewed in time")
-        elif self._gate.has_ended(now):
+        elif desk.gate_is_behind():
             desk.drop("the gate could not be renewed in time")  # G5
         elif desk.pending is not None:
             if now >= desk.retry_at:
@@ -120,6 +146,10 @@ class Keeper:
             desk.send()
         else:
             desk.follow_with_gate()
+
+    def _ask_for_promises(self) -> None:
+        if self._failsafe is not None:
+            self._failsafe.round(self._desk)
 
     def renew_now(self) -> None:
         """Renew without waiting for the beat (a new identity to publish, or a last word before leaving)."""
@@ -132,9 +162,50 @@ class Keeper:
                 desk.prepare_renewal(now)
             desk.send()
 
+    def leave(self, for_good: bool) -> None:
+        """The last word of this life before it ends on purpose: the next one finds as much as there can be.
+
+        The lease is renewed, and where members may claim before it ends they promise not to, unless this life
+        ends `for_good`: then nobody would come back to what they wait for. Takes three request timeouts at
+        most: own way, peers, promises.
+        """
+        self.renew_now()
+        self._desk.remember()
+        if self._failsafe is not None and not for_good:
+            self._failsafe.bridge(self._desk)
+
+    def heard_by(self, name: str, sent_at: float) -> None:
+        """Member `name` heard from us, in something sent at `sent_at`, that we hold the lease (F6)."""
+        self._desk.heard_by(name, sent_at)
+
+    def alone(self) -> Mine | None:
+        """The lease while nobody can have claimed it, by the fast path either (F6); else None.
+
+        What is written elsewhere in its name, and cannot be refused there, asks for this one.
+        """
+        with self._gate.lock:  # first: waiting for it may take longer than the lease
+            mine = self.mine()
+            return mine if self._clock.now() < self._desk.unchallenged_until() else None
+
     def unsettled(self) -> bool:
         """Whether a write was sent whose fate is not known; nothing about (S, k) moves meanwhile (S4)."""
         return self._desk.pending is not None
+
+    def known(self) -> tuple[Mine | None, bool]:
+        """The lease while it is valid, and whether a write of it is unsettled: of one moment (S4).
+
+        → looked at one after the other: between the two the write landed. None was unsettled then, the item
+        was the old one, and PostgreSQL was told to wait for what the new one does not count on.
+        """
+        with self._gate.lock:
+            return self.mine(), self.unsettled()
+
+    def counts_on(self) -> tuple[SyncSet, ...]:
+        """What the lease says of acknowledged commits, and what it may say if an unsettled write landed."""
+        mine, pending = self._desk.held()
+        items = [mine.item] if mine is not None else []
+        items += [pending.item] if pending is not None else []
+        return tuple(item.sync for item in items)
 
     def write_sync(self, epoch: int, promise: SyncPromise) -> bool:
         """Write the next version of (S, k), under epoch and token (F5); True when it is seen to have landed.
@@ -151,6 +222,41 @@ class Keeper:
             desk.prepare_renewal(self._clock.now(), promise)
             desk.send()
             return desk.mine is not None and desk.mine.item.sync == promise.sync
+
+    def may_be_paused(self) -> bool:
+        """Whether the lease says so, or a write of it whose fate is not known: from its sending on nothing is
+        handed over. Both of one moment: the write may land while the loop looks.
+        """
+        return any(known is not None and known.item.paused for known in self._desk.held())
+
+    def write_pause(self, epoch: int, since: str) -> bool:
+        """Write since when failover is paused (empty: no more); True and False as `write_sync` has it.
+
+        False also where an earlier sending has landed since the caller looked: a second would move the time.
+        """
+        desk = self._desk
+        with desk.writing:
+            mine = self.mine()
+            if mine is None or mine.epoch != epoch or desk.pending is not None:
+                return False
+            if bool(mine.item.paused) == bool(since):
+                return False
+            desk.prepare_renewal(self._clock.now(), paused=since)
+            desk.send()
+            return desk.mine is not None and desk.mine.item.paused == since
+
+    def resume_for_nobody(self, old: LeaseItem) -> WriteOutcome:
+        """End the pause in an item that no holder renews any more; it gives this node no right.
+
+        A token of its own (L1): whoever watched the old one watches this one for as long again, and what an
+        earlier holder sent by the old one is refused.
+        """
+        desk = self._desk
+        with desk.writing:
+            if desk.mine is not None or desk.pending is not None or self.promises.bound():
+                return Unknown("this node claims the lease, or promised its holder to leave it alone")
+            item = writes.with_pause(old.but(token=desk.fresh_token()), "")
+            return desk.store.write(item, only_if=Version(old.epoch, old.token))
 
     # Claim, release, and what one life leaves to the next
 
@@ -170,16 +276,25 @@ class Keeper:
                 self._timings.ttl_s,
                 desk.facts,
                 who.agent,
+                self._first_mode,
+                fences=who.fences,
             )
             condition = Absent() if old is None else Version(old.epoch, old.token)
-            desk.claims = True
-            desk.pending = Pending(item, condition, first_sent=self._clock.now())
+            with self.promises.lock:
+                if self.promises.bound():
+                    return  # P1: also where the decision was taken a moment before the promise
+                desk.claims = True
+                desk.pending = Pending(item, condition, first_sent=self._clock.now())
             desk.send()
         self.waker.set()
 
-    def release(self, offered_to: str) -> bool:
+    def fenced(self, epoch: int, instance_id: str) -> None:
+        """Renewals of `epoch` name this instance no more among those to be fenced."""
+        self._desk.fenced.add((epoch, instance_id))
+
+    def release(self, offered_to: str, *, data_lost: bool = False) -> bool:
         """Shut the gate and give the lease away; False when the store did not confirm it in time."""
-        return lease_release.release(self._desk, offered_to)
+        return lease_release.release(self._desk, offered_to, data_lost=data_lost)
 
     def drop(self, why: str) -> None:
         """Shut the gate, then forget the lease."""
@@ -188,6 +303,21 @@ class Keeper:
     def adopt(self) -> bool:
         """Go on with the lease of this agent's earlier life, if there is one."""
         return lease_adopt.adopt(self._desk)
+
+    def promise(
+        self, asked: Promise, seen: Callable[[], tuple[tuple[int, int], int, LeaseItem | None]]
+    ) -> str:
+        """Why this node does not promise the holder that asks; empty when it has promised (P1).
+
+        `seen` tells what this node is sealed for, the highest epoch it has seen, and the lease as last read.
+        """
+        desk = self._desk
+
+        def standing() -> Standing:
+            holds, claiming = desk.mine is not None, desk.mine is None and desk.pending is not None
+            return Standing(desk.id.cluster, holds, claiming, *seen())
+
+        return self.promises.ask(asked, standing)
 
     def was_primary(self) -> None:
         """Note that this node was seen as primary in this epoch: it may restart in place.
@@ -217,9 +347,9 @@ class Keeper:
     def serve(self, epoch: int) -> None:
         """Open the gate for `epoch` and keep it open with every renewal. Raises GateFailed."""
         with self._gate.lock:
-            mine = self.mine()
+            mine = self.alone()
             if mine is not None and mine.epoch == epoch:
-                self._gate.serve(epoch, mine.valid_until)
+                self._gate.serve(epoch, self._desk.unchallenged_until())
 
     def prepare(self, epoch: int) -> None:
         """Before PostgreSQL changes its role: gate shut, no session left (G6, G7). Raises GateFailed."""

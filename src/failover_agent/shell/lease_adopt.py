@@ -37,7 +37,8 @@ def adopt(desk: LeaseDesk) -> bool:
 def _go_on(desk: LeaseDesk, mine: Mine, pending: Pending | None) -> None:
     with desk.gate.lock:
         desk.mine, desk.pending = mine, pending
-        if pending is not None:
+        # Only a lower ttl binds us sooner (L3): what was sent long ago may stand under a promise (P1).
+        if pending is not None and pending.item.ttl_s < mine.item.ttl_s:
             desk.shorten(desk.ends(pending))
 
 

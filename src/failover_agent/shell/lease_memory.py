@@ -20,6 +20,8 @@ class Identity:
     holder: Holder
     boot_id: str
     agent: str = ""  # its version
+    fences: bool = False  # it has a method: whom it claims from is named in the item
+    claimants: tuple[str, ...] = ()  # who may claim after it in mode async (P2); empty: anybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class LeaseMemory:
                 "item": to_note(mine.item) if mine else None,
                 "valid_until": mine.valid_until if mine else 0.0,
                 "was_primary": mine.was_primary if mine else False,
+                "beat_sent": mine.beat_sent if mine else 0.0,
+                "promised": dict(mine.promised) if mine else {},
                 "pending": to_note(pending.item) if pending else None,
                 "first_sent": pending.first_sent if pending else 0.0,
             },
@@ -65,10 +69,22 @@ class LeaseMemory:
         if ours != tuple(note.get(key) for key in ("boot_id", "cluster", "name", "instance_id")):
             return None
         try:
-            mine = Mine(from_note(item), float(str(note["valid_until"])), bool(note["was_primary"]))
+            mine = Mine(
+                from_note(item),
+                float(str(note["valid_until"])),
+                bool(note["was_primary"]),
+                float(str(note.get("beat_sent", 0.0))),
+                _promised(note.get("promised")),
+            )
             if not isinstance(sent := note["pending"], dict):
                 return mine, None
             version = Version(mine.epoch, mine.item.token)
             return mine, Pending(from_note(sent), version, float(str(note["first_sent"])))
         except (KeyError, TypeError, ValueError):  # written by another version: not ours to read
             return None
+
+
+def _promised(noted: object) -> tuple[tuple[str, float], ...]:
+    """Raises ValueError. An older agent noted none."""
+    plain = noted if isinstance(noted, dict) else {}
+    return tuple(sorted((str(name), float(str(until))) for name, until in plain.items()))

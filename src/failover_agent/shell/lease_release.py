@@ -9,14 +9,14 @@ from failover_agent.core.model import Unknown, Version
 from failover_agent.shell.lease_desk import RETRY_S, LeaseDesk, has_landed
 
 
-def release(desk: LeaseDesk, offered_to: str) -> bool:
+def release(desk: LeaseDesk, offered_to: str, *, data_lost: bool = False) -> bool:
     """Shut the gate and give the lease away; False when the store did not confirm it in time.
 
     Either way it is ours no longer: unconfirmed, it ends by itself.
     """
     desk.gate.shut()
     with desk.writing:
-        released = _settle(desk) and _give(desk, offered_to)
+        released = _settle(desk) and _give(desk, offered_to, data_lost)
         with desk.gate.lock:
             desk.mine = desk.pending = None
         if not released:
@@ -38,11 +38,11 @@ def _settle(desk: LeaseDesk) -> bool:
     return desk.forget_note()
 
 
-def _give(desk: LeaseDesk, offered_to: str) -> bool:
+def _give(desk: LeaseDesk, offered_to: str, data_lost: bool) -> bool:
     mine = desk.valid()
     if mine is None:
         return False
-    item = writes.release(mine.item, offered_to, desk.fresh_token(), desk.facts)
+    item = writes.release(mine.item, offered_to, desk.fresh_token(), desk.facts, data_lost=data_lost)
     condition = Version(mine.epoch, mine.item.token)
     while desk.valid() is not None:
         outcome = desk.store.write(item, only_if=condition)

@@ -29,7 +29,7 @@ def leave_hung_storage(body: Body) -> None:
         body.journal.phase("detected", mine.epoch)
     body.keeper.dismiss()
     body.unbind_vips()
-    heir = _heir_of(body, body.ports.postgres.observe())
+    heir = _heir_of(body, body.ports.postgres.observe(fresh=True))
     at("shut-before-kill")
     try:
         body.ports.postgres.kill(KILL_HUNG_S)

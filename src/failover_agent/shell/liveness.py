@@ -47,7 +47,7 @@ class Vigil:
         self._pulse = liveness.beat(self._pulse, readings, server, was_primary, self._clock.now())
         health = liveness.judge(self._pulse, self._limits, self._keeper.renewals())
         found = liveness.alarms(health, self._limits)
-        self.health = replace(health, alarms=tuple(sorted(found)))
+        self.health = replace(health, alarms=tuple(sorted(found))) if found else health
         self._say(found)
         return self.health
 

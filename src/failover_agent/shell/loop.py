@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from failover_agent.core.model import LeaseSeen, NodeReport, Server, Unknown
+from failover_agent.core.model import LeaseSeen, NodeReport, Server, ServerState, Unknown
 from failover_agent.core.rules import decide
 from failover_agent.core.snapshot import Mine, Snapshot
 from failover_agent.errors import AgentError
+from failover_agent.shell import mode_switch, pausing
 from failover_agent.shell.body import Body
 from failover_agent.shell.execute import Executor
 from failover_agent.shell.observe import Observer
 
+AWAITED_S = 0.1  # between two looks at the standbys while clients wait for them
 KEEP_SLOT_S = 10.0  # how often a rejoining node renews its slot at the holder
 
 
@@ -36,15 +38,24 @@ class Loop:
         decision = decide(seen)
         self.rule, self.seen = decision.rule, seen
         self._body.journal.decision(decision, self._observer.last_epoch)
-        self._body.sealer.round(seen)
+        self._body.sealer.see(seen)
+        if seen.mine is None:
+            self._body.sealer.settle()
         self._body.readers.round(seen)
+        if seen.mine is None or seen.state() is not ServerState.PRIMARY:
+            self._body.synchroniser.forget()
+        self._body.slot.round()
         for action in decision.actions:
             try:
-                self._executor.do(action)
+                self._executor.do(action, seen)
             except AgentError as error:
                 self._body.journal.trouble(f"rule {decision.rule}", error)
                 break  # the actions after it rely on it
             self._body.journal.fine(f"rule {decision.rule}")
+        if seen.mine is not None:  # a seal against the old holder may end after what clients wait for
+            self._body.sealer.settle()
+        mode_switch.carry_out(self._body, seen)
+        pausing.carry_out(self._body)
         self._refuse_order_unless(decision.rule, seen.mine)
         try:
             self._spend_token(seen.lease)
@@ -52,11 +63,13 @@ class Loop:
         except AgentError as error:
             self._body.journal.trouble("tidying after the round", error)
         self._keep_slot()
+        self._body.slots.round(seen)
         self._body.ports.peers.publish(self._report(seen.server))
         self._round_ended = clock.now()
 
     def pause_s(self) -> float:
-        return self._observer.pause_s()
+        pause = self._observer.pause_s()
+        return min(pause, AWAITED_S) if self.rule == "await-sync-set" else pause
 
     def _refuse_order_unless(self, rule: str, mine: Mine | None) -> None:
         """An order that this node cannot carry out is answered, not kept for later."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 from failover_agent.core.model import Heard, LeaseItem, LeaseSeen, Server, ServerState, Unknown
@@ -10,6 +11,9 @@ from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import expires_at, is_suspected
 from failover_agent.errors import AgentError
 from failover_agent.shell.body import HALF_REWOUND, Body
+
+AHEAD_S = 0.1  # a look that is to end when the primary counts as missed begins this long before
+EDGE_S = 0.001  # beyond a moment, so that no rounding lies before it
 
 
 class Observer:
@@ -20,6 +24,7 @@ class Observer:
         self._server_before: Server | None = None
         self._blind_since: float | None = None
         self._unstreamed_since: float | None = None
+        self._unmoved: tuple[int, float] | None = None  # how far a standby's WAL goes, since when
         self._wal_end = 0  # of the stopped server, 0: not read
         self._ignore_before = 0.0  # reports heard earlier were believed by who slept since
         self.reaches_ec2 = False
@@ -31,6 +36,7 @@ class Observer:
 
     def look(self, round_began: float, slept_s: float) -> Snapshot:
         body, clock = self._body, self._body.ports.clock
+        mark = body.jobs.mark()
         server = self._server()
         if isinstance(server, Server):
             body.keeper.know(server)
@@ -44,6 +50,7 @@ class Observer:
             lease = self._read()
         settings, ports = body.settings, body.ports
         bound = self._bound()
+        self._end_when_missed(lease)
         now = clock.now()
         return Snapshot(
             now=now,
@@ -59,11 +66,14 @@ class Observer:
             server_before=self._server_before,
             blind_s=now - self._blind_since if self._blind_since is not None else 0.0,
             unstreamed_s=now - self._unstreamed_since if self._unstreamed_since is not None else 0.0,
+            unmoved_s=now - self._unmoved[1] if self._unmoved is not None else 0.0,
             claiming=body.keeper.claiming(),
+            gathered=body.campaign.gathered(lease),
+            promised=body.keeper.promises.bound(),
             serving_epoch=body.keeper.serving_epoch(),
             reading_epoch=body.keeper.gate.reading_epoch,
             vips_bound=bound,
-            job=body.jobs.doing(),
+            job=body.jobs.done_since(mark),
             resting=body.jobs.resting(),
             failed_starts=body.jobs.failed_starts,
             bootstrap_token=ports.bootstrap_token.present(),
@@ -71,12 +81,17 @@ class Observer:
             half_rewound=ports.state_notes.load(HALF_REWOUND) is not None,
             standing=self._standing(server, lease),
             order=body.orders.open(),
+            pause_sent=body.keeper.may_be_paused(),
             accepted_loss=body.orders.accepted_loss,
             nofailover=settings.nofailover or body.jobs.stands_back(),
             priority=settings.priority,
             reaches_ec2=self.reaches_ec2,
             health=health,
             limits=settings.limits,
+            sync=body.synchroniser.progress,
+            fencing=settings.fencing,
+            fences=body.fencer.fences,
+            kept=body.slots.told,
         )
 
     def _standing(self, server: Server | Unknown, lease: LeaseSeen | Unknown | None) -> Standing:
@@ -125,9 +140,13 @@ class Observer:
 
     def _time_streaming(self, server: Server) -> None:
         if server.state is not ServerState.STANDBY or server.streaming:
-            self._unstreamed_since = None
-        elif self._unstreamed_since is None:
-            self._unstreamed_since = self._body.ports.clock.now()
+            self._unstreamed_since = self._unmoved = None
+            return
+        now, position = self._body.ports.clock.now(), max(server.received_lsn, server.replayed_lsn)
+        if self._unstreamed_since is None:
+            self._unstreamed_since = now
+        if self._unmoved is None or self._unmoved[0] != position:
+            self._unmoved = (position, now)
 
     def expect_primary(self) -> None:
         """From here on a silent PostgreSQL may be a primary: we are about to make it one."""
@@ -155,6 +174,7 @@ class Observer:
         self.last_epoch = max(self.last_epoch, item.epoch)
         self.holder_name = item.holder.name if item.holder else ""
         self.item = item
+        self._body.keeper.promises.learn(item)
 
     def _say_suspicion(self, seen: LeaseSeen) -> None:
         settings = self._body.settings
@@ -170,14 +190,30 @@ class Observer:
     def forget(self) -> None:
         """Believe nothing that was seen before now; what was to happen within a time gets it anew (N7)."""
         self._lease = None
-        self._unstreamed_since = None
+        self._unstreamed_since = self._unmoved = None
         self._body.vigil.forget()
         self._ignore_before = self._body.ports.clock.now()
 
+    def _end_when_missed(self, lease: LeaseSeen | Unknown | None) -> None:
+        """Wait out the rest, where all that is missing to miss the primary is a moment of its own silence.
+
+        So a look costs nothing of the outage. Nothing is concluded sooner: the beat was missed in this very
+        read, and every vote asks again when the holder itself was heard (F1).
+        """
+        timings, clock = self._body.settings.timings, self._body.ports.clock
+        if not isinstance(lease, LeaseSeen) or not is_suspected(lease, timings.suspect_after_s):
+            return
+        left_s = self._body.sealer.heard_at(lease.item.last_holder) + timings.suspect_after_s - clock.now()
+        if 0 < left_s <= AHEAD_S:
+            clock.wait(threading.Event(), left_s + EDGE_S)
+
     def pause_s(self) -> float:
-        """Until the next look is due: a poll, or the moment a watched lease ends if that is sooner."""
-        poll = self._body.settings.timings.poll_s
+        """Until the next look is due: a poll, or sooner for the moment a watched lease can be taken."""
+        timings = self._body.settings.timings
         if self._lease is None or self._body.keeper.mine() is not None:
-            return poll
-        left = expires_at(self._lease) - self._body.ports.clock.now()
-        return min(poll, left) if left > 0 else poll
+            return timings.poll_s
+        now, heard_at = self._body.ports.clock.now(), self._body.sealer.heard_at(self.holder_name)
+        # A beat is missed by a read that comes after the time, silence by the end of a look.
+        missed = max(self._lease.token_seen_at, heard_at - AHEAD_S) + timings.suspect_after_s
+        moments = (expires_at(self._lease), missed)
+        return min([timings.poll_s, *(moment - now for moment in moments if moment > now)])

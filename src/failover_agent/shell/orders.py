@@ -1,10 +1,12 @@
-"""Switchovers that people ordered: placed by a server's thread, carried out by the loop."""
+"""What people ordered: placed by a server's thread, carried out by the loop."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
+from failover_agent.core.model import Mode
 from failover_agent.core.snapshot import SwitchoverOrder
 from failover_agent.errors import AgentError, PeerRefused
 
@@ -26,6 +28,79 @@ class Ticket:
     done: threading.Event = field(default_factory=threading.Event)
     result: HandedOver | None = None
     error: AgentError | None = None
+
+
+@dataclass(slots=True)
+class ModeTicket:
+    """An order to switch the mode of the lease; `done` is set when it was carried out, or refused."""
+
+    mode: Mode
+    done: threading.Event = field(default_factory=threading.Event)
+    before: Mode | None = None  # set once a write that changes it was sent
+    error: AgentError | None = None
+
+
+@dataclass(slots=True)
+class PauseTicket:
+    """An order to pause failover, or to resume it; `done` is set when it was carried out, or refused."""
+
+    pause: bool
+    done: threading.Event = field(default_factory=threading.Event)
+    sent: bool = False  # a write that changes it
+    before: str = ""  # since when it was paused when that was sent
+    since: str = ""  # and is now
+    error: AgentError | None = None
+
+
+T = TypeVar("T", ModeTicket, PauseTicket)
+
+
+class _OneAtATime(Generic[T]):
+    """One order at a time for one field of the lease."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ticket: T | None = None
+
+    def open(self) -> T | None:
+        return self._ticket
+
+    def close(self, ticket: T, error: AgentError | None = None) -> None:
+        with self._lock:
+            if self._ticket is ticket:
+                self._ticket = None
+        ticket.error = error
+        ticket.done.set()
+
+
+class ModeOrders(_OneAtATime[ModeTicket]):
+    def place(self, mode: Mode) -> ModeTicket:
+        """Raises PeerRefused when one is under way."""
+        with self._lock:
+            if self._ticket is not None:
+                raise PeerRefused(
+                    f"switch to mode {mode} refused, one to {self._ticket.mode} is under way",
+                    hint="Wait until it has ended; `failoverctl config` shows the mode.",
+                )
+            self._ticket = ModeTicket(mode)
+            return self._ticket
+
+
+class PauseOrders(_OneAtATime[PauseTicket]):
+    def place(self, pause: bool) -> PauseTicket:
+        """Raises PeerRefused when one is under way."""
+        with self._lock:
+            if self._ticket is not None:
+                raise PeerRefused(
+                    f"order to {_word(pause)} refused, one to {_word(self._ticket.pause)} is under way",
+                    hint="Wait until it has ended; `failoverctl status` shows whether failover is paused.",
+                )
+            self._ticket = PauseTicket(pause)
+            return self._ticket
+
+
+def _word(pause: bool) -> str:
+    return "pause" if pause else "resume"
 
 
 class Orders:

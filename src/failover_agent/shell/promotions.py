@@ -39,7 +39,12 @@ class Promotions:
     # The node that promotes
 
     def intend(self, epoch: int, from_timeline: int) -> None:
-        """Durable before PostgreSQL is told. Raises AgentError."""
+        """Durable before PostgreSQL is told. Raises AgentError.
+
+        Also where this epoch stands in the history: what begins now is another timeline.
+        → promoted, killed before it served, promoted again: the history named the first, and it was cloned.
+        """
+        self._recorded, self._next_try = 0, 0.0
         self._save(OwnPromotion(epoch, from_timeline))
 
     def record(self, epoch: int) -> None:
@@ -65,6 +70,10 @@ class Promotions:
         self._journal.fine("recording the promotion")
         self._journal.event("recorded", epoch=epoch, timeline=began.timeline, digest=began.digest[:12])
 
+    def recorded(self) -> int:
+        """The epoch that this life knows to stand in the history as begun by this node; 0: none."""
+        return self._recorded
+
     # The node that comes back
 
     def judge(self, server: Server | Unknown, lease: LeaseSeen | Unknown | None) -> Standing:
@@ -75,10 +84,10 @@ class Promotions:
             return Standing.UNJUDGED
         if server.state is ServerState.ABSENT:
             return Standing.IN_LINE
-        epoch = lease.item.epoch
+        epoch, last = lease.item.epoch, lease.item.last_holder
         if own.epoch >= epoch or 0 < server.timeline <= own.from_timeline:
-            return standing(own, self._me, server.timeline, epoch, {})
-        return standing(own, self._me, server.timeline, epoch, self._read(epoch))
+            return standing(own, self._me, server.timeline, epoch, last, {})
+        return standing(own, self._me, server.timeline, epoch, last, self._read(epoch))
 
     def _read(self, epoch: int) -> Mapping[int, Promotion] | Unknown:
         """Read once per epoch, as soon as it has the entry of that epoch."""

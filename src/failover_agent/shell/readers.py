@@ -25,7 +25,12 @@ class Readers:
         self._journal = journal
 
     def adopt(self) -> None:
-        """Sessions that an earlier life let in, in this boot, go on if its epoch still stands."""
+        """Sessions that an earlier life let in, in this boot, go on if its epoch still stands.
+
+        Not where that life was primary last: the note is from before, and its clients are no readers.
+        """
+        if self._gate.epoch_as_primary():
+            return
         note = self._notes.load(NOTE)
         if note is not None and note.get("boot_id") == self._boot_id and isinstance(note.get("epoch"), int):
             self._gate.resume(int(str(note["epoch"])), As.STANDBY)

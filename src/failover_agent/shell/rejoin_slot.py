@@ -1,5 +1,8 @@
 """One node at a time may do what cannot be undone (PROTOCOL N5): the lease holder's word.
 
+Where commits wait for standbys, a node leaves the sync set before it is granted anything (S5), and is taken
+in again, as what it is then, once it is whole.
+
 The grant lives in the holder's memory; who has one says so itself in its report. So the next holder
 learns of a grant of the last from the node that uses it, and waits a whole grant's time for a node
 that does not answer.
@@ -12,22 +15,33 @@ import threading
 from failover_agent.core.model import Heard, Server, ServerState
 from failover_agent.ports import Clock, Peers
 from failover_agent.shell.keeper import Keeper
+from failover_agent.shell.synchroniser import Synchroniser
 
 SLOT_S = 30.0  # a rejoining node that does not renew its slot loses it
 
 
 class RejoinSlot:
     def __init__(
-        self, others: tuple[str, ...], keeper: Keeper, peers: Peers, clock: Clock, request_timeout_s: float
+        self,
+        me: str,
+        others: tuple[str, ...],
+        keeper: Keeper,
+        synchroniser: Synchroniser,
+        peers: Peers,
+        clock: Clock,
+        request_timeout_s: float,
     ) -> None:
+        self._me = me
         self._others = others
         self._keeper = keeper
+        self._synchroniser = synchroniser
         self._peers = peers
         self._clock = clock
         self._request_timeout_s = request_timeout_s
         self._lock = threading.Lock()
         self._granted: tuple[str, float] = ("", 0.0)  # who rejoins, until when unless renewed
         self._asked: tuple[int, float] = (0, 0.0)  # first in this epoch, when
+        self._left_at: dict[str, float] = {}  # since when a node is kept out of the sync set
 
     def grant(self, name: str) -> bool:
         """Whether node `name` may begin, or go on."""
@@ -43,7 +57,26 @@ class RejoinSlot:
             if owner != name and self._left_by_another_holder(name, now):
                 return False
             self._granted = (name, now + SLOT_S)
-            return True
+            return self._is_free_of_promises(name, now)
+
+    def _is_free_of_promises(self, name: str, now: float) -> bool:
+        """Whether nothing counts on the node's data any more; it is asked again until then."""
+        self._left_at[name] = now
+        self._synchroniser.leaves(name)
+        mine = self._keeper.mine()
+        return mine is not None and (mine.item.mode == "async" or self._synchroniser.is_clear_of(name))
+
+    def round(self) -> None:
+        """Let who is whole again, and streams, vouch for commits again.
+
+        → a standby that cannot stream rests between two questions; taken for whole, it never left for good.
+        """
+        with self._lock:
+            for name in self._synchroniser.leaving():
+                left_at = self._left_at.setdefault(name, self._clock.now())
+                if self._is_whole(name, left_at) and self._streams(name):
+                    self._synchroniser.returns(name)
+                    del self._left_at[name]
 
     def _is_whole(self, owner: str, granted_at: float) -> bool:
         """Whether the owner of the slot was seen as a standby without a job after it had asked for it.
@@ -57,6 +90,15 @@ class RejoinSlot:
         server, report = heard.report.server, heard.report
         whole = isinstance(server, Server) and server.state is ServerState.STANDBY
         return whole and not report.doing and not report.rejoins
+
+    def _streams(self, name: str) -> bool:
+        heard = self._peers.reports().get(name)
+        return (
+            isinstance(heard, Heard)
+            and isinstance(heard.report.server, Server)
+            and heard.report.server.streaming
+            and heard.report.server.upstream == self._me
+        )
 
     def _left_by_another_holder(self, name: str, now: float) -> bool:
         heard = self._peers.reports()

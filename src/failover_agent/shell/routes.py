@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from failover_agent.core import verdicts
 from failover_agent.core.model import Endpoint, Unknown
 from failover_agent.errors import AgentError
 from failover_agent.shell.body import Body
 
 RECONCILE_S = 3.0  # while serving, between two comparisons of tables and wish
 RETRY_S = 0.5  # while serving, after a comparison or a change that failed
+CHECK_INTERFACE_S = 180.0  # between two looks at the source/destination check
 LOOK_S = 10.0  # of a node that does not serve, to know whether it reaches the API
 
 
@@ -25,6 +27,8 @@ class Router:
         self.seen: dict[str, Mapping[str, str] | Unknown] = {}  # vip → what the tables showed last
         self._routed_epoch = 0
         self._settled = True
+        self._interface_at = 0.0
+        self._drops_strangers = False
 
     def round(self) -> None:
         """Look at every endpoint's routes; while this node serves, or is about to, repair what differs.
@@ -38,6 +42,31 @@ class Router:
         if epoch and self._settled and self._body.keeper.holds(epoch) and epoch != self._routed_epoch:
             self._routed_epoch = epoch
             self._body.journal.phase("routed", epoch)
+
+    def look_at_interface(self) -> None:
+        """Now and then: whether EC2 would drop what is sent to this node under a virtual address.
+
+        A standby's, too: the day it is needed is too late to learn of it.
+        """
+        now, mine = self._body.ports.clock.now(), self._body.settings.interface_id
+        if now < self._interface_at:
+            return
+        self._interface_at = now + CHECK_INTERFACE_S
+        answer = self._body.ports.routes.drops_strangers(mine)
+        where = "reading the source/destination check"
+        if isinstance(answer, Unknown):
+            self._interface_at = now + LOOK_S
+            self._body.journal.trouble(where, answer)
+            return
+        self._body.journal.fine(where)
+        if answer != self._drops_strangers:
+            self._body.journal.event("source-dest-check", interface=mine, on=answer)
+        self._drops_strangers = answer
+        if answer:  # soon: whoever repairs it looks whether it is told no more
+            self._interface_at = now + RECONCILE_S
+
+    def problems(self) -> tuple[AgentError, ...]:
+        return verdicts.source_dest_check(self._body.settings.interface_id, on=self._drops_strangers)
 
     def pause_s(self) -> float:
         if not self._body.keeper.gate.epoch_as_primary():
@@ -81,7 +110,10 @@ class Router:
     def _point(self, table: str, endpoint: Endpoint, epoch: int) -> None:
         """Point one table here, if the lease is still ours right before the call."""
         body = self._body
-        if not body.keeper.holds(epoch) or endpoint.vip not in body.ports.addresses.bound():
+        if endpoint.vip not in body.ports.addresses.bound():
+            return
+        mine = body.keeper.alone()  # after everything else that takes a moment
+        if mine is None or mine.epoch != epoch:
             return
         where = f"routing {endpoint.name} in {table}"
         try:

@@ -7,6 +7,7 @@ before anything is cut, and what it says is done again before PostgreSQL can sta
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -18,6 +19,7 @@ from failover_agent.errors import AgentError, PeerRefused
 from failover_agent.killpoints import at
 from failover_agent.ports import Clock, Notebook, Postgres
 from failover_agent.shell.journal import Journal
+from failover_agent.shell.promises import Promises
 
 NOTE = "seal"  # both in state_dir: they must outlive a reboot
 INCARNATION = "incarnation"
@@ -69,8 +71,10 @@ class Sealer:
         clock: Clock,
         timings: Timings,
         journal: Journal,
+        promises: Promises,
     ) -> None:
         self._me = me
+        self._promises = promises
         self._postgres = postgres
         self._notes = notes
         self._incarnation = incarnation
@@ -78,11 +82,12 @@ class Sealer:
         self._timings = timings
         self._journal = journal
         self._lock = threading.Lock()
+        self._hearing = threading.Lock()  # between a vote and the seal it is for, nobody is heard
         self._seal: Seal | None = None
-        self._began = clock.now()
+        self._answer: Sealed | None = None  # what this life answered for `_seal`
         self._seen: LeaseSeen | None = None
         self._holding = False
-        self._heard_at: dict[str, float] = {}  # of nodes that said they hold the lease
+        self._heard_at: dict[str, float] = {}  # of nodes that said they hold the lease, asked or asking
 
     def begin(self) -> None:
         """Apply the seal of an earlier life before PostgreSQL can be started (F3)."""
@@ -102,13 +107,16 @@ class Sealer:
 
     # What the loop sees
 
-    def round(self, seen: Snapshot) -> None:
-        """Remember what votes are judged by; end a seal that is over, hold one that is not."""
+    def see(self, seen: Snapshot) -> None:
+        """Remember what votes are judged by."""
         self._holding = seen.mine is not None
         self._seen = seen.lease if isinstance(seen.lease, LeaseSeen) else None
         for heard in seen.heard:
             if heard.report.holds_lease:
-                self._heard_at[heard.report.name] = heard.at
+                self._hear(heard.report.name, heard.at)
+
+    def settle(self) -> None:
+        """End a seal that is over by what was seen, hold one that is not."""
         if self._seal is None or not self._lock.acquire(blocking=False):
             return  # somebody has this node seal at this moment: the round does not wait for it
         try:
@@ -127,7 +135,7 @@ class Sealer:
         except AgentError as error:
             self._journal.trouble("ending the seal", error)
             return
-        self._seal = None
+        self._seal = self._answer = None
         self._journal.event("unsealed", against=seal.against, epoch=seal.epoch, version=seal.version)
 
     def _hold(self) -> None:
@@ -143,13 +151,29 @@ class Sealer:
 
     # What others ask
 
+    def hear(self, holder: str) -> None:
+        """`holder` asked us something and said that it holds the lease.
+
+        Where it is told afterwards that this node is not sealed, then no seal is given before suspect_after
+        has passed since it asked: either the vote for it comes later, or the seal came before (F6).
+        """
+        self._hear(holder, self._clock.now())
+
+    def heard_at(self, holder: str) -> float:
+        """When `holder` last answered or asked; long ago where it never did."""
+        return self._heard_at.get(holder, -math.inf)
+
+    def _hear(self, holder: str, at: float) -> None:
+        with self._hearing:
+            self._heard_at[holder] = max(at, self._heard_at.get(holder, at))
+
     def vote(self, asked: Seal) -> str:
         """Why this node would not seal; empty when it would. Changes nothing (F1)."""
         seen, now = self._seen, self._clock.now()
         if self._holding:
             return f"{self._me} holds the lease itself"
-        if now - self._began < self._timings.ttl_s:
-            return f"the agent of {self._me} started less than one ttl ago"  # P1: it may have promised
+        if why := self._promises.why_not_act(self._timings.ttl_s, seen.item if seen else None):
+            return why  # P1
         if seen is None:
             return f"{self._me} cannot read the lease"
         if self._me not in seen.item.sync.members:
@@ -159,21 +183,39 @@ class Sealer:
         )
 
     def seal(self, asked: Seal) -> Sealed:
-        """Seal for good and tell how far this node's WAL goes. Raises PeerRefused or PostgresFailed."""
+        """Seal for good and tell how far this node's WAL goes. Raises PeerRefused or PostgresFailed.
+
+        Every member of S asks for itself, often within the same tenth of a second. Who asks later is told
+        what the first was: whatever this member let the old primary acknowledge was flushed here before its
+        receiver was gone. The rounds keep the cut (`_hold`); a next life seals anew (F3).
+        """
         with self._lock:
             mine = replace(asked, incarnation=self._incarnation.now())
+            if self._answer is not None and self._answer.seal == mine == self._seal:
+                return self._answer
             if self._seal != mine:
-                if why := self.vote(asked):
-                    raise PeerRefused(f"{self._me} does not seal: {why}", hint="Ask again if it lasts.")
-                self._notes.save(NOTE, asdict(mine))
-                self._seal = mine
+                self._take_up(mine, asked)
                 at("noted-before-cut")
             position = self._postgres.cut_from(mine.against)
             at("cut-before-answer")
+            self._answer = Sealed(self._me, mine, position.timeline, position.lsn)
         self._journal.event(
             "sealed", against=mine.against, epoch=mine.epoch, version=mine.version, lsn=position.lsn
         )
-        return Sealed(self._me, mine, position.timeline, position.lsn)
+        return self._answer
+
+    def _take_up(self, mine: Seal, asked: Seal) -> None:
+        """Shown before it is noted: from the vote on, the holder must not take an answer for a heartbeat."""
+        before = self._seal
+        with self._promises.lock, self._hearing:  # nor is a promise given between the look and the seal
+            if why := self.vote(asked):
+                raise PeerRefused(f"{self._me} does not seal: {why}", hint="Ask again if it lasts.")
+            self._seal = mine
+        try:
+            self._notes.save(NOTE, asdict(mine))
+        except AgentError:
+            self._seal = before
+            raise
 
 
 def _from_note(note: object) -> Seal:

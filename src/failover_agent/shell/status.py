@@ -6,6 +6,7 @@ import dataclasses
 
 from failover_agent.core.lsn import show
 from failover_agent.core.model import Heard, LeaseItem, Member, NodeReport, Server, ServerState, Unknown
+from failover_agent.core.slots import NOTHING_TOLD, lost_by_promotion
 from failover_agent.shell.body import Body
 from failover_agent.shell.observe import Observer
 from failover_agent.shell.routes import Router
@@ -21,21 +22,37 @@ def cluster_status(body: Body, observer: Observer, router: Router, mine: NodeRep
     holders = [r.name for r in reports.values() if isinstance(r, NodeReport) and r.holds_lease]
     members = sorted((body.settings.me, *body.settings.others), key=lambda m: m.name)
     end = _primary_end(reports)
+    holder = holders[0] if len(holders) == 1 else ""
+    kept = {r.name: r.kept for r in reports.values() if isinstance(r, NodeReport)}
+    primary = kept.get(holder, NOTHING_TOLD)
+    lost = {name: lost_by_promotion(primary, k) for name, k in kept.items() if name != holder}
     return {
         "cluster": body.settings.cluster,
         "epoch": epoch,
         "holder": holders[0] if len(holders) == 1 else observer.holder_name,
-        "mode": body.settings.mode,
+        "mode": observer.item.mode if observer.item else body.settings.mode,
+        "paused": bool(observer.item and observer.item.paused),
+        "paused_since": observer.item.paused if observer.item else "",
+        "sync": _sync(observer.item, reports),
         "system_identifier": _system_identifier(reports),
         "version": body.settings.version,
-        "lease": _lease(observer.item),
-        "members": [_member(m, reports[m.name], end) for m in members],
+        "lease": _lease(body, observer.item),
+        "members": [
+            _member(m, reports[m.name], end) | {"lost_logical_slots": list(lost.get(m.name, ()))}
+            for m in members
+        ],
         "endpoints": _endpoints(body, router, reports),
+        "fencing": {
+            "method": body.settings.fencing.method,
+            "when_unanswered": body.settings.fencing.when_unanswered,
+            "waits_for": [holder.name for holder in body.fencer.waits_for(body.keeper.mine())],
+            "fenced": sorted(body.returns.fenced),
+        },
     }
 
 
-def _lease(item: LeaseItem | None) -> dict[str, object] | None:
-    """The item as this node last read or wrote it."""
+def _lease(body: Body, item: LeaseItem | None) -> dict[str, object] | None:
+    """The item as this node last read or wrote it, and how this node keeps it if it is its own."""
     if item is None:
         return None
     return {
@@ -43,6 +60,31 @@ def _lease(item: LeaseItem | None) -> dict[str, object] | None:
         "schema_version": item.schema_version,
         "timeline": item.timeline,
         "lsn": show(item.lsn),
+        "may_claim": list(item.may_claim),
+        "carried_by": list(body.keeper.carried_by()),
+        "renewed_through": body.renewed_through(),
+    }
+
+
+def _sync(item: LeaseItem | None, reports: dict[str, NodeReport | Unknown]) -> dict[str, object] | None:
+    """Who vouches for commits, as the lease says, and how far the holder has come with it.
+
+    `in_place` is None where the holder does not tell; None for the whole in mode async.
+    """
+    if item is None or item.mode == "async":
+        return None
+    told = [r.sync for r in reports.values() if isinstance(r, NodeReport) and r.sync is not None]
+    progress = told[0] if len(told) == 1 else None
+    return {
+        "members": list(item.sync.members),
+        "k": item.sync.k,
+        "version": item.sync.version,
+        "may_claim": list(item.may_claim),
+        "in_place": progress.in_place if progress else None,
+        "waiting_for": progress.waiting_for if progress else "",
+        "commits_hang_for": list(progress.away) if progress else [],
+        "sessions_waiting": progress.waiting if progress else None,
+        "longest_wait_s": round(progress.longest_wait_s, 1) if progress else None,
     }
 
 

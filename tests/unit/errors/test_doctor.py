@@ -22,7 +22,7 @@ from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.peers import client_context
 from failover_agent.adapters.server import Doors
 from failover_agent.cli.ctl import main
-from failover_agent.core.model import Member, NodeReport, Unknown
+from failover_agent.core.model import Member, Mode, NodeReport, Unknown
 from failover_agent.core.verdicts import DAY_S
 from failover_agent.errors import (
     AgentError,
@@ -173,11 +173,23 @@ class StandIn(SealsNothing):
     def grant_rejoin(self, name: str) -> bool:
         return bool(name)
 
+    def request_mode(self, mode: Mode) -> dict[str, object]:  # as the door has it
+        raise NotImplementedError
+
+    def request_pause(self, pause: bool) -> dict[str, object]:  # as the door has it
+        raise NotImplementedError
+
     def request_failover(self, to: str, accept_loss: bool) -> dict[str, object]:
         return {"ok": True, "target": to, "done": accept_loss}
 
     def request_switchover(self, to: str) -> dict[str, object]:
         return {"to": to}
+
+    def unfence(self, name: str) -> dict[str, object]:
+        raise NotImplementedError
+
+    def confirm_fenced(self, name: str) -> dict[str, object]:
+        raise NotImplementedError
 
     def may_archive(self, name: str) -> dict[str, object]:
         return {"may": False, "why": name}

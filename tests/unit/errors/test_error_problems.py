@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.support.world import World
 
@@ -30,6 +32,7 @@ from failover_agent.errors import (
     NodeAlarm,
     PasswordRefused,
     PostgresFailed,
+    ReplayHeld,
     StoreTableMissing,
     StoreUnreachable,
 )
@@ -65,6 +68,7 @@ def seen(item: LeaseItem) -> LeaseSeen:
         ),
         (following.but(health=Health(hung=True, fsync_where="data")), "storage-hung", NodeAlarm),
         (following.but(half_rewound=True), "half-rewound", HalfRewoundDirectory),
+        (following.but(server=replace(STANDBY, held="max_connections is 1")), "hold", ReplayHeld),
         (following.but(lease=seen(ITEM.but(holder=Holder("db9", "i-9", "n")))), "hold", ClusterNameTaken),
     ],
 )

@@ -15,6 +15,7 @@ from failover_agent.errors import (
     CertificateUnfit,
     ClocksApart,
     ClusterNameTaken,
+    CommitsUnprotected,
     DiskNearlyFull,
     ForeignDataDirectory,
     GateDisturbed,
@@ -190,7 +191,7 @@ def test_a_gate_that_is_not_as_written_and_a_unit_that_rests() -> None:
     [
         ({"margin_s": 0.85}, "margin_s", "0.856"),
         ({"ttl_s": 3.4}, "ttl_s", "3.5"),
-        ({"suspect_after_s": 2.4}, "suspect_after_s", "2.5"),
+        ({"suspect_after_s": 2.2}, "suspect_after_s", "2.25"),
     ],
 )
 def test_impossible_timings_are_refused_with_the_sum(change: dict[str, float], name: str, least: str) -> None:
@@ -205,3 +206,13 @@ def test_impossible_timings_are_refused_with_the_sum(change: dict[str, float], n
     assert error.value == f"{change[name]:g} s"
     assert error.expected.startswith(f"at least {least}")
     assert "request_timeout_s" in error.expected
+
+
+def test_commits_that_wait_for_nobody_are_told_where_they_are_promised_and_only_there() -> None:
+    settings = ("off for role hasty",)
+
+    [told] = verdicts.outside_the_promise("quorum", settings)
+    assert isinstance(told, CommitsUnprotected)
+    assert told.value == "off for role hasty"
+    assert verdicts.outside_the_promise("async", settings) == ()
+    assert verdicts.outside_the_promise("strict", ()) == ()

@@ -132,7 +132,7 @@ def test_a_primary_frozen_for_a_minute_never_shares_an_instant_with_its_successo
     world.thaw("db1")
     world.run_until(world.is_whole)
 
-    assert world.rules_of("db1")[-1] in ("following", "connecting", "return", "busy")
+    assert world.rules_of("db1")[-1] in ("following", "use-slot", "connecting", "return", "busy")
     assert "woke" in world.rules_of("db1")
     assert "fence" in world.rules_of("db1")
     assert_safe(world)

@@ -65,3 +65,66 @@ def test_nobody_opens_the_gate_between_its_shutting_and_the_forgetting_of_the_le
     assert not rival.is_alive()
     assert not setup.gate.is_open()
     assert keeper.serving_epoch() == 0
+
+
+def test_who_leaves_on_purpose_leaves_the_renewal_that_has_just_landed() -> None:
+    """→ the note was from before it: the next life, back in good time, gave the lease up as ended."""
+    timings = PROFILES["balanced"]
+    first = Setup()
+    keeper = first.hold()
+    noted_until = keeper.mine()
+    first.clock.time += timings.beat_s
+    keeper.leave(for_good=True)
+    renewed = keeper.mine()
+    assert noted_until is not None
+    assert renewed is not None
+
+    first.clock.time = noted_until.valid_until + 0.1
+    first.link.plan = [(0.01, 0.01, "lost")] * 4  # the store says nothing at that moment
+    second = Setup(life=2, before=first)
+
+    assert second.keeper.adopt()
+    second.keeper.round()
+    mine = second.keeper.mine()
+    assert mine is not None
+    assert mine.valid_until == renewed.valid_until > noted_until.valid_until
+
+
+def test_a_lease_that_another_thread_drops_while_its_renewal_is_made_is_not_renewed() -> None:
+    """→ the loop had slept longer than the lease and dropped it: the keeper's thread died of that."""
+    setup = Setup()
+    keeper = setup.hold()
+    landed = dict(setup.link.landed_at)
+
+    def drop_first() -> str:
+        keeper.drop("slept longer than the lease")
+        return "a token that must not leave"
+
+    keeper._desk.fresh_token = drop_first
+    setup.clock.time += PROFILES["balanced"].beat_s
+    keeper.round()
+
+    assert keeper.mine() is None
+    assert not keeper.unsettled()
+    assert setup.link.landed_at == landed
+
+
+def test_an_answer_that_comes_after_the_lease_was_dropped_does_not_bring_it_back() -> None:
+    """N7: what a long sleep made this life give up stays given up."""
+    setup = Setup()
+    keeper = setup.hold()
+    write = setup.link.write
+
+    def slow(item: LeaseItem, *, only_if: Absent | Version) -> WriteOutcome:
+        outcome = write(item, only_if=only_if)
+        keeper.drop("slept longer than the lease")
+        return outcome
+
+    setup.link.write = slow  # type: ignore[method-assign]
+    setup.clock.time += PROFILES["balanced"].beat_s
+    keeper.round()
+
+    assert setup.link.landed_at, "it did land"
+    assert keeper.mine() is None
+    assert not keeper.unsettled()
+    assert not keeper.alone()

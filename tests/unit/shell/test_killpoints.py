@@ -15,10 +15,15 @@ from tests.support.world import World
 
 import failover_agent
 from failover_agent import killpoints
+from failover_agent.core.model import Mode
+from failover_agent.core.quorum import complaint, of_item, waits
 from failover_agent.killpoints import POINTS
 
-# No standby seals in this story; tests/unit/shell/test_sealing.py dies there.
-OF_SEALS = {"noted-before-cut", "cut-before-answer", "uncut-before-note"}
+# No standby seals in this story; test_sealing.py and test_campaign.py die there.
+OF_SEALS = {"noted-before-cut", "cut-before-answer", "uncut-before-note", "sealed-before-claim"}
+
+# None is fenced in this story; tests/unit/shell/test_fencing.py dies there.
+OF_FENCES = {"fenced-before-note", "noted-before-fence"}
 
 # These lie between two steps of the real data directory; tests/contract dies there.
 ON_DISK = {
@@ -29,6 +34,8 @@ ON_DISK = {
     "allowed-before-start",
     "started-before-signal",
 }
+OF_MODES = {"switched-before-sync"}  # a person orders it; tests/unit/shell/test_mode_switch.py dies there
+OF_SYNC = {"waits-before-item", "item-before-waits"}  # their story is another: commits wait for standbys
 LEAVING = {"shut-before-kill", "killed-before-release"}  # their story is another: a volume hangs
 
 
@@ -55,7 +62,9 @@ def come_back(world: World, *, clone: bool) -> None:
 
 
 @pytest.mark.parametrize("with_host", [False, True], ids=["agent", "host"])
-@pytest.mark.parametrize("point", sorted(set(POINTS) - ON_DISK - LEAVING - OF_SEALS))
+@pytest.mark.parametrize(
+    "point", sorted(set(POINTS) - ON_DISK - LEAVING - OF_SEALS - OF_SYNC - OF_MODES - OF_FENCES)
+)
 def test_the_next_life_repairs_a_death_at(point: str, with_host: bool) -> None:
     world = World("db1", "db2", "db3")
     world.die_at(point, with_host=with_host)
@@ -94,6 +103,30 @@ def test_a_volume_that_hangs_is_left_also_by_the_next_life(point: str, with_host
     assert world.died == [old]
     assert world.overlapping_gates() == []
     assert world.stopped_with_open_gate == []
+
+
+@pytest.mark.parametrize("mode", ["quorum", "strict"])
+@pytest.mark.parametrize("point", sorted(OF_SYNC))
+def test_a_change_of_the_sync_set_is_ended_by_the_next_life(point: str, mode: Mode) -> None:
+    world = World("db1", "db2", "db3", mode=mode)
+    world.run_until(world.is_whole)
+    world.run(3)
+    world.die_at(point, with_host=False)
+    world.power_off("db3")
+    world.run_until(lambda: bool(world.died))
+    promises_hold(world)
+    world.power_on("db3")
+    world.run_until(world.is_whole)
+    world.run(5)
+
+    promises_hold(world)
+    assert of_item(world.lease().sync) == world.postgres("db1").waits == waits(["db2", "db3"], 1)
+    assert (world.died, world.primary()) == (["db1"], "db1")
+    assert world.overlapping_gates() == []
+
+
+def promises_hold(world: World) -> None:
+    assert complaint(world.lease().sync, world.postgres("db1").waits) == ""
 
 
 def test_the_table_names_every_point_in_the_sources_and_no_other() -> None:

@@ -100,3 +100,19 @@ def test_an_old_primary_whose_promotion_is_recorded_returns_without_a_clone(worl
         world.run_until(world.is_whole)
 
     assert not [s for s in world.postgres("db2").starts[1:] if "clone" in s]
+
+
+def test_a_second_promotion_in_one_epoch_takes_the_place_of_the_first_in_the_history(world: World) -> None:
+    """→ promoted, it died before it served, and was promoted again: by the history it was another's."""
+    promotions = world.nodes["db1"].agent.body.promotions
+    promotions.record(1)
+    world.run(2)
+    assert history(world)["history#1"] == ("db1", "1")
+    world.postgres("db1").disk.timeline = 2
+
+    promotions.record(1)
+    assert history(world)["history#1"] == ("db1", "1"), "it stands there already"
+    promotions.intend(1, 1)
+    promotions.record(1)
+
+    assert history(world)["history#1"] == ("db1", "2")

@@ -75,3 +75,27 @@ def test_a_holder_whose_tables_are_right_writes_nothing(moved: str) -> None:
     world.tables[moved] = "eni-stranger"
     world.run(10)
     assert [kind for kind, _ in routes(world, "db1").calls].count("point") == 1
+
+
+def test_a_lease_lost_while_the_address_is_looked_at_moves_no_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R1: the lease is looked at last, right before the call. → a frozen agent woke between the two."""
+    world = World("db1", "db2")
+    world.bring_up()
+    world.run(5)
+    node = world.nodes["db1"]
+    bound, routes_of = type(node.addresses).bound, routes(world, "db1")
+
+    def bound_and_asleep(addresses: object) -> frozenset[str]:
+        here = bound(node.addresses)
+        if addresses is node.addresses:
+            node.agent.keeper.drop("slept longer than the lease")
+        return here
+
+    world.tables["rtb-a"] = "eni-stranger"
+    routes_of.calls.clear()
+    monkeypatch.setattr(type(node.addresses), "bound", bound_and_asleep)
+    node.agent.router.round()
+
+    assert [kind for kind, _ in routes_of.calls if kind == "point"] == []
+    monkeypatch.undo()
+    assert not node.agent.keeper.holds(1)

@@ -22,7 +22,7 @@ def disarmed() -> Iterator[None]:
 
 def promise(world: World, *members: str, k: int) -> SyncPromise:
     version = world.lease().sync.version + 1
-    return SyncPromise(SyncSet(tuple(members), k, version), ("db1", *members))
+    return SyncPromise(SyncSet(tuple(members), k, version), ("db1", *members), "async")
 
 
 def three() -> World:
@@ -125,6 +125,25 @@ def test_a_sealed_member_takes_nothing_more_and_says_what_it_has() -> None:
     assert answer.seal.incarnation == world.nodes["db2"].agent.report().incarnation != ""
     assert world.postgres("db2").cut == "db1"
     assert world.nodes["db2"].agent.report().sealed == (1, world.lease().sync.version)
+
+
+def test_who_asks_later_is_told_the_same_without_another_look_at_postgresql() -> None:
+    world = lost_primary()
+    first = seal(world, "db2")
+    assert isinstance(first, Sealed)
+    world.postgres("db2").refuse_cut = True
+
+    assert seal(world, "db2") == first
+
+
+def test_a_next_life_seals_anew_before_it_answers() -> None:
+    world = lost_primary()
+    assert isinstance(seal(world, "db2"), Sealed)
+    world.stop_agent("db2")
+    world.start_agent("db2")
+    world.postgres("db2").refuse_cut = True
+
+    assert isinstance(seal(world, "db2"), Unknown)
 
 
 def test_a_seal_is_given_again_to_whoever_asks_again() -> None:
@@ -259,7 +278,7 @@ def test_a_write_for_a_version_that_is_gone_is_not_sent() -> None:
     world = three()
     keeper, sync = world.nodes["db1"].agent.keeper, world.lease().sync
     for version in (sync.version, sync.version + 2):
-        late = SyncPromise(SyncSet(("db2",), 1, version), ("db1", "db2"))
+        late = SyncPromise(SyncSet(("db2",), 1, version), ("db1", "db2"), "async")
         assert not keeper.write_sync(1, late)
     assert not keeper.write_sync(2, promise(world, "db2", k=1)), "of another epoch"
     assert world.lease().sync == sync
@@ -274,7 +293,7 @@ def test_an_unanswered_write_is_unsettled_until_it_was_sent_again() -> None:
 
     assert not keeper.write_sync(1, wanted)
     assert keeper.unsettled()
-    other = SyncPromise(SyncSet(("db3",), 1, wanted.sync.version), ("db1", "db3"))
+    other = SyncPromise(SyncSet(("db3",), 1, wanted.sync.version), ("db1", "db3"), "async")
     assert not keeper.write_sync(1, other), "not before the first is settled"
 
     world.lost_answers.clear()

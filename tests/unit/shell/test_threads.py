@@ -28,6 +28,8 @@ class Watcher:
     def publish(self, report: NodeReport) -> None:
         self._told.put(report)
 
+    def carry(self, epoch: object, heard_by: object) -> None: ...
+
     def reports(self) -> dict[str, Unknown]:
         return {}
 
