@@ -72,15 +72,17 @@ def report(result: Result) -> str:
 def _hunt(plants: tuple[str, ...], first: int) -> int:
     catches = caught()
     survivors = []
-    for catch in hunt(plants, first, HUNTED_SEEDS):
-        if catch.seed < 0:
-            survivors.append(catch.plant)
-            click.echo(f"{catch.plant}: SURVIVES {HUNTED_SEEDS} seeds")
-        else:
-            catches[catch.plant] = catch
-            click.echo(f"{catch.plant}: seed {catch.seed}: {', '.join(catch.checks)}")
-    write_down({name: catches[name] for name in names() if name in catches})
-    write_table()
+    try:
+        for catch in hunt(plants, first, HUNTED_SEEDS):
+            if catch.seed < 0:
+                survivors.append(catch.plant)
+                click.echo(f"{catch.plant}: SURVIVES {HUNTED_SEEDS} seeds")
+            else:
+                catches[catch.plant] = catch
+                click.echo(f"{catch.plant}: seed {catch.seed}: {', '.join(catch.checks)}")
+    finally:  # minutes of work: kept, whatever ends it
+        write_down({name: catches[name] for name in names() if name in catches})
+        write_table()
     return 1 if survivors else 0
 
 

@@ -6,11 +6,11 @@ import random
 from typing import TYPE_CHECKING
 
 from failover_agent.core.model import ServerState
+from tests.sim.commits import RUNNING
 from tests.sim.history import Ack
 from tests.sim.host import Host, Session
 from tests.sim.life import VIP
 from tests.sim.network import CLIENTS
-from tests.sim.postgres import RUNNING
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -21,8 +21,11 @@ ANSWER_TIMEOUT_S = 2.0
 class Client:
     """One connection, one write at a time. `table`: through this route table; empty: to any node."""
 
-    def __init__(self, world: World, table: str, every_s: float, dice: random.Random) -> None:
+    def __init__(
+        self, world: World, table: str, every_s: float, dice: random.Random, *, local: bool = False
+    ) -> None:
         self._world = world
+        self._local = local  # with synchronous_commit = local
         self._table = table
         self._every_s = every_s
         self._dice = dice
@@ -62,7 +65,10 @@ class Client:
         if host is None or not self._reaches(host) or not host.gate_lets_pass():
             return
         if host.postgres.state is ServerState.PRIMARY and not host.postgres.stopping:
-            self._host, self._session = host, self._world.open_session(host, as_reader=False)
+            self._host, self._session = (
+                host,
+                self._world.open_session(host, as_reader=False, local=self._local),
+            )
 
     def _reaches(self, host: Host) -> bool:
         network = self._world.network
@@ -83,7 +89,7 @@ class Client:
             at = self._world.scheduler.now
             if not self._world.network.passes(host.name, CLIENTS):
                 return  # it left the node, and reached nobody: no promise was heard
-            self._world.acknowledged(Ack(at, host.name, number, line, lsn, now))
+            self._world.acknowledged(Ack(at, host.name, number, line, lsn, now, self._local))
             if self._session is session:
                 self._waits_since = None
 

@@ -7,30 +7,57 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from failover_agent import killpoints
 from failover_agent.core.model import ServerState
 from failover_agent.errors import AgentError
+from tests.sim.faults_network import NetworkFaults, Undo
+from tests.sim.faults_together import Together
 from tests.sim.host import Host
-from tests.sim.network import CLIENTS, Way
+from tests.sim.landings import Landings
+from tests.sim.pausing import Pauses
+from tests.sim.people import People
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-Undo = Callable[[], None]
+# Points of adapters that a simulation has its own in place of.
+IN_ADAPTERS = {
+    "allowed-before-start",
+    "started-before-signal",
+    "copied-before-place",
+    "aside-before-place",
+    "marked-before-overwrite",
+    "overwritten-before-unmark",
+}
+MODES_ORDERED = 0.25  # share of the runs in which people change what commits are promised
+PAUSED = 0.15  # and of those in which they pause failover
+WHILE_PAUSED = ("power-loss", "power-loss", "postmaster-dies", "starts-fail", "isolated", "disk-hangs")
+AMBUSHED = (
+    *("claim", "claim", "renewal", "renewal", "release", "promise", "promote", "clone", "rewind"),
+    *("sync", "waits", "seal"),
+)
+STORIES = {"outage", "comes-back", "set-moves", "store-flaky"}  # they take their time
+# Half of the runs are about one of these: what hurts only where things meet seldom meets in a run about all.
+THEMES = ("outage", "comes-back", "set-moves", "data-lost", "uneven", "dies-promoted", "late-route")
+OFTENER = 15
 
-AMBUSHED = ("claim", "claim", "renewal", "renewal", "release", "promote", "clone", "rewind")
 
-
-class Faults:
+class Faults(NetworkFaults):
     def __init__(self, world: World, dice: random.Random) -> None:
-        self._world = world
-        self._dice = dice
+        super().__init__(world, dice)
         self._undo: dict[int, Undo] = {}
+        self._people = People(world, dice)
+        self._pauses = Pauses(world, world.dice_for("failover resumed"))
+        self._together = Together(world, dice, self)
+        self._landings = Landings(world, world.dice_for("landings"), self)
         self._number = 0
         self._healed = False
         self._kinds: tuple[tuple[int, str, Callable[[Host, float], Undo | None]], ...] = (
             (5, "power-loss", self.power_loss),
+            (1, "power-loss-of-all", self.power_loss_of_all),
             (6, "pause", self.pause),
             (5, "agent-killed", self.agent_killed),
+            (4, "agent-dies-at", self.agent_dies_at),
             (3, "agent-stopped", self.agent_stopped),
             (3, "starved", self.starved),
             (6, "postmaster-dies", self.postmaster_dies),
@@ -40,6 +67,8 @@ class Faults:
             (1, "starts-fail", self.starts_fail),
             (2, "slow-postgres", self.slow_postgres),
             (2, "disk-hangs", self.disk_hangs),
+            (1, "disk-full", self.disk_full),
+            (2, "receiver-dies", self.receiver_dies),
             (4, "isolated", self.isolated),
             (4, "link-cut", self.link_cut),
             (2, "lossy", self.lossy),
@@ -50,6 +79,14 @@ class Faults:
             (4, "zombie-writes", self.zombie_writes),
             (4, "store-flaky", self.store_flaky),
             (2, "store-away-for-all", self.store_away_for_all),
+            (4, "outage", self._together.outage),
+            (4, "comes-back", self._together.comes_back),
+            (3, "set-moves", self._together.set_moves),
+            (1, "data-lost", self._together.data_lost),
+            (3, "uneven", self._together.uneven),
+            (2, "dies-promoted", self._together.dies_promoted),
+            (2, "late-route", self._together.late_route),
+            (3, "ec2-slow", self.ec2_slow),
             (3, "ec2-late", self.ec2_late),
             (2, "ec2-away", self.ec2_away),
             (1, "stale-routes", self.stale_routes),
@@ -58,18 +95,23 @@ class Faults:
             (1, "gate-refuses", self.gate_refuses),
             (1, "address-removed", self.address_removed),
             (9, "switchover", self.switchover),
+            (2, "node-added", self._people.add_a_node),
+            (1, "node-removed", self._people.remove_a_node),
         )
 
     def unleash(self, seconds: float) -> None:
         """Lay faults over the next `seconds`, some of them close together."""
         dice, world = self._dice, self._world
         count = dice.randint(4, 16)
+        theme = dice.choice(THEMES) if dice.random() < 0.5 else ""
+        weights = [weight * (OFTENER if name == theme else 1) for weight, name, _ in self._kinds]
         at = 0.0
         for _ in range(count):
             at = dice.uniform(0, seconds) if dice.random() < 0.6 else at + dice.uniform(0.0, 3.0)
-            weights = [weight for weight, _, _ in self._kinds]
             (_, name, kind) = dice.choices(self._kinds, weights)[0]
             length = world.timings.ttl_s * math.exp(dice.uniform(math.log(0.02), math.log(4)))
+            if name in STORIES:
+                length = world.timings.ttl_s * dice.uniform(1.5, 4.0)
             if dice.random() < 0.25:
                 world.scheduler.after(
                     at,
@@ -78,11 +120,43 @@ class Faults:
             else:
                 world.scheduler.after(
                     at,
-                    lambda n=name, k=kind, d=length: self._strike(n, k, self._victim(), d),  # type: ignore[misc]
+                    lambda n=name, k=kind, d=length: self._strike(n, k, self.victim(), d),  # type: ignore[misc]
                 )
+        self._order_modes(seconds)
+        self._pause_failover(seconds)
+        self._landings.unleash(seconds)
 
-    def _victim(self) -> Host:
-        hosts = list(self._world.hosts.values())
+    def _order_modes(self, seconds: float) -> None:
+        """In a part of the runs, by chance of its own, so that all others stay as they are."""
+        after, dice = self._world.scheduler.after, self._world.dice_for("modes ordered")
+
+        def order() -> None:
+            self._strike("mode-ordered", self._people.change_mode, self.victim(), 0.0)
+            if dice.random() < 0.5:  # the write that switches is the moment to hurt
+                self._hurt_at(("sync",))
+
+        for _ in range(dice.randint(1, 4) if dice.random() < MODES_ORDERED else 0):
+            after(dice.uniform(0, seconds), order)
+
+    def _pause_failover(self, seconds: float) -> None:
+        """As `_order_modes`; the primary then often meets what it would be replaced for."""
+        after, dice, ttl_s = (
+            self._world.scheduler.after,
+            self._world.dice_for("paused"),
+            self._world.timings.ttl_s,
+        )
+
+        def pause() -> None:
+            self._strike("failover-paused", self._pauses.pause, self.victim(), ttl_s * dice.uniform(1.0, 5.0))
+            if dice.random() < 0.7:
+                name, length = dice.choice(WHILE_PAUSED), ttl_s * dice.uniform(0.5, 3.0)
+                after(dice.uniform(0.0, 2.0), lambda: self.strike_by_name(name, self.victim(), length))
+
+        for _ in range(dice.randint(1, 2) if dice.random() < PAUSED else 0):
+            after(dice.uniform(0, seconds), pause)
+
+    def victim(self) -> Host:
+        hosts = self._world.in_service()
         serving = [h for h in hosts if h.postgres.state is ServerState.PRIMARY]
         return self._dice.choice(serving if serving and self._dice.random() < 0.7 else hosts)
 
@@ -109,17 +183,26 @@ class Faults:
             self._touch(host)
             undo()
 
-    def _touch(self, host: Host) -> None:
-        host.touched_at = self._world.scheduler.now
+    def strike_by_name(self, name: str, host: Host, length: float) -> None:
+        kind = next(kind for _, known, kind in self._kinds if known == name)
+        self._strike(name, kind, host, length)
+
+    def strike_for(
+        self, length: float, name: str, host: Host, kind: Callable[[Host, float], Undo | None]
+    ) -> None:
+        self._strike(name, kind, host, length)
 
     def _lie_in_wait(self, name: str, kind: Callable[[Host, float], Undo | None], length: float) -> None:
         """Strike when an agent does what is dangerous: right after it asked, before the answer."""
         moment, delay = self._dice.choice(AMBUSHED), self._dice.uniform(0, 0.03)
 
         after = self._world.scheduler.after
-        self._trap(moment, lambda host: after(delay, lambda: self._strike(name, kind, host, length)))
+        self.trap(moment, lambda host: after(delay, lambda: self._strike(name, kind, host, length)))
 
-    def _trap(self, moment: str, spring: Callable[[Host], None]) -> None:
+    def trap(self, moment: str, spring: Callable[[Host], None]) -> None:
+        if self._healed:
+            return  # a story that went on
+
         def trap(host: Host, what: str) -> bool:
             if what == moment:
                 spring(host)
@@ -132,9 +215,11 @@ class Faults:
         self._healed = True
         world = self._world
         world.ambushes.clear()
+        world.heals += 1
         for undo in list(self._undo.values()):
             undo()
         self._undo.clear()
+        killpoints.arm("", self._die)
         for host in world.hosts.values():
             self._touch(host)
             if not host.up:
@@ -150,9 +235,20 @@ class Faults:
         host.power_off()
 
         def on() -> None:
-            if not host.up:
+            if not host.up and not host.stopped:
                 host.power_on()
                 self._world.starter(host)()
+
+        return on
+
+    def power_loss_of_all(self, _: Host, __: float) -> Undo | None:
+        """One zone's breaker is every zone's: whoever returns first knows least."""
+        undos = [self.power_loss(host, 0.0) for host in self._world.hosts.values()]
+        after = self._world.scheduler.after
+
+        def on() -> None:
+            for undo in filter(None, undos):
+                after(self._dice.uniform(0, 6), undo)
 
         return on
 
@@ -169,6 +265,23 @@ class Faults:
             life.kill()
             host.after(self._dice.uniform(0.5, 1.5), self._world.starter(host))
         return None
+
+    def agent_dies_at(self, _: Host, __: float) -> Undo | None:
+        """Whoever next passes one of the agent's points of no return dies there."""
+        points = sorted(killpoints.POINTS.keys() - IN_ADAPTERS)
+        killpoints.arm(self._dice.choice(points), self._die)
+        return lambda: killpoints.arm("", self._die)
+
+    def _die(self) -> None:
+        task = self._world.scheduler.current
+        if task is None:
+            return
+        host = self._world.hosts[task.actor.name]
+        self._world.trace(host.name, "dies-at", {})
+        if host.life is task.actor:
+            host.life.kill()
+            host.after(self._dice.uniform(0.5, 1.5), self._world.starter(host))
+        self._world.scheduler.never()
 
     def agent_stopped(self, host: Host, _: float) -> Undo | None:
         life = host.life
@@ -216,131 +329,13 @@ class Faults:
         host.disk_hangs = True
         return lambda: setattr(host, "disk_hangs", False)
 
-    # Network
+    def disk_full(self, host: Host, _: float) -> Undo:
+        host.disk_full = True
+        return lambda: setattr(host, "disk_full", False)
 
-    def _links(self, links: list[tuple[str, str]]) -> Undo:
-        network = self._world.network
-        for link in links:
-            network.cut[link] = network.cut.get(link, 0) + 1
-            network.touch(*link)
-
-        def mend() -> None:
-            for link in links:
-                network.cut[link] -= 1
-                network.touch(*link)
-
-        return mend
-
-    def _everybody(self, host: Host) -> list[str]:
-        others = [n for n in self._world.hosts if n != host.name]
-        return [*others, CLIENTS] if self._dice.random() < 0.3 else others
-
-    def isolated(self, host: Host, _: float) -> Undo:
-        """From all peers, one way or both; sometimes from the cloud, too."""
-        ways = self._dice.choice(("in", "out", "both", "both"))
-        links: list[tuple[str, str]] = []
-        for other in self._everybody(host):
-            links += [(other, host.name)] if ways != "out" else []
-            links += [(host.name, other)] if ways != "in" else []
-        mend = self._links(links)
-        away = self._way(self._world.network.store_ways, host.name, Way(away=True))
-        if self._dice.random() < 0.5:
-            away()
-            return mend
-
-        def both() -> None:
-            mend()
-            away()
-
-        return both
-
-    def link_cut(self, host: Host, _: float) -> Undo:
-        other = self._dice.choice([n for n in self._world.hosts if n != host.name])
-        both = [(host.name, other), (other, host.name)]
-        return self._links(self._dice.choice((both, both[:1], both[1:])))
-
-    def lossy(self, host: Host, _: float) -> Undo:
-        return self._worse(self._world.network.lossy, host, self._dice.uniform(0.1, 0.7))
-
-    def slow_links(self, host: Host, _: float) -> Undo:
-        return self._worse(self._world.network.slow, host, self._dice.uniform(0.05, 2.0))
-
-    def _worse(self, what: dict[tuple[str, str], float], host: Host, value: float) -> Undo:
-        others = [n for n in self._world.hosts if n != host.name]
-        links = [link for other in others for link in ((host.name, other), (other, host.name))]
-        for link in links:
-            what[link] = value
-            self._world.network.touch(*link)
-
-        def mend() -> None:
-            for link in links:
-                what.pop(link, None)
-                self._world.network.touch(*link)
-
-        return mend
-
-    # The cloud
-
-    def _way(self, ways: dict[str, list[Way]], name: str, way: Way) -> Undo:
-        ways.setdefault(name, []).append(way)
-
-        def mend() -> None:
-            ways[name].remove(way) if way in ways[name] else None
-            for host in self._world.hosts.values():
-                self._touch(host)
-
-        if not name:
-            self._world.touched_at = self._world.scheduler.now
-        return mend
-
-    def store_away(self, host: Host, _: float) -> Undo:
-        return self._way(self._world.network.store_ways, host.name, Way(away=True))
-
-    def store_slow(self, host: Host, _: float) -> Undo:
-        way = Way(slow_s=self._world.timings.request_timeout_s * self._dice.uniform(0.3, 3))
-        return self._way(self._world.network.store_ways, host.name, way)
-
-    def answers_lost(self, host: Host, _: float) -> Undo:
-        way = Way(lost_answers=self._dice.choice((0.3, 0.7, 1.0)))
-        return self._way(self._world.network.store_ways, host.name, way)
-
-    def zombie_writes(self, host: Host, _: float) -> Undo:
-        late_s = self._world.timings.ttl_s * self._dice.uniform(0.2, 4)
-        way = Way(late=self._dice.choice((0.2, 0.6, 1.0)), late_s=late_s)
-        return self._way(self._world.network.store_ways, host.name, way)
-
-    def store_flaky(self, host: Host, _: float) -> Undo:
-        """Answers are lost, one comes through, then nothing: what was believed is put to the test."""
-        ways, t = self._world.network.store_ways, self._world.timings
-        way = Way(lost_answers=1.0)
-        undo = self._way(ways, host.name, way)
-
-        def then(**values: object) -> None:
-            for name, value in values.items():
-                setattr(way, name, value)
-
-        lost_s = self._dice.uniform(1.0, 4.0) * t.margin_s
-        after = self._world.scheduler.after
-        after(lost_s, lambda: then(lost_answers=0.0))
-        after(lost_s + self._dice.uniform(0.05, 0.4) * t.beat_s, lambda: then(away=True))
-        after(lost_s + 2 * t.ttl_s, lambda: then(away=False))
-        return undo
-
-    def store_away_for_all(self, _: Host, __: float) -> Undo:
-        way = Way(away=True) if self._dice.random() < 0.6 else Way(lost_answers=0.5, late=0.3, late_s=5.0)
-        return self._way(self._world.network.store_ways, "", way)
-
-    def ec2_late(self, host: Host, _: float) -> Undo:
-        way = Way(late=self._dice.choice((0.5, 1.0)), late_s=self._dice.uniform(1, 30))
-        return self._way(self._world.network.ec2_ways, host.name, way)
-
-    def ec2_away(self, host: Host, _: float) -> Undo:
-        name = host.name if self._dice.random() < 0.6 else ""
-        return self._way(self._world.network.ec2_ways, name, Way(away=True, slow_s=1.0))
-
-    def stale_routes(self, _: Host, __: float) -> Undo:
-        self._world.stale_routes = dict(self._world.tables)
-        return lambda: setattr(self._world, "stale_routes", None)
+    def receiver_dies(self, host: Host, _: float) -> Undo | None:
+        host.postgres.streaming = False
+        return None
 
     # The rest of the node
 
@@ -375,24 +370,28 @@ class Faults:
 
         def order() -> None:
             try:
-                answer: object = agent.request_switchover(to)
+                with world.handover_of(life):
+                    answer: object = agent.request_switchover(to)
             except AgentError as error:
                 answer = str(error.args[0])
             world.trace(host.name, "switchover-answer", {"to": to, "answer": answer})
 
         life.spawn("request", lambda: life.run_thread(order))
         if self._dice.random() < 0.4:  # the moments of a handover are the ones to hurt
-            name, kind = self._dice.choice(
-                (
-                    ("agent-killed", self.agent_killed),
-                    ("power-loss", self.power_loss),
-                    ("pause", self.pause),
-                    ("answers-lost", self.answers_lost),
-                    ("zombie-writes", self.zombie_writes),
-                )
-            )
-            moment, delay, length = self._dice.choice(("release", "claim")), self._dice.uniform(0, 0.1), 2.0
-            self._trap(
-                moment, lambda h: world.scheduler.after(delay, lambda: self._strike(name, kind, h, length))
-            )
+            self._hurt_at(("release", "claim"))
         return None
+
+    def _hurt_at(self, moments: tuple[str, ...]) -> None:
+        """Whoever next comes to one of `moments`."""
+        name, kind = self._dice.choice(
+            (
+                ("agent-killed", self.agent_killed),
+                ("power-loss", self.power_loss),
+                ("pause", self.pause),
+                ("answers-lost", self.answers_lost),
+                ("zombie-writes", self.zombie_writes),
+            )
+        )
+        moment, delay, length = self._dice.choice(moments), self._dice.uniform(0, 0.1), 2.0
+        after = self._world.scheduler.after
+        self.trap(moment, lambda h: after(delay, lambda: self._strike(name, kind, h, length)))

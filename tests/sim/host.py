@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.sim.sched import Event, Scheduler
@@ -31,6 +32,7 @@ class Session:
     number: int
     process: int  # the postmaster's life that serves it
     as_reader: bool
+    local: bool = False  # its commits wait for nobody: outside the promise (S8)
     unsent: list[Callable[[], None]] = field(default_factory=list)  # answers that the gate held back
 
 
@@ -86,9 +88,10 @@ class SimClock:
 
     def now(self) -> float:
         host = self._host
-        if host.scheduler.current is not None:
+        scheduler = host.scheduler
+        if host.starved and scheduler.current is not None:
             host.may_be_preempted()
-        return host.boottime()
+        return (scheduler.now - host.booted_at) * host.rate
 
     def wall(self) -> float:
         return self._host.wall()
@@ -151,6 +154,7 @@ class Host:
         self.rate = 1 + dice.uniform(-0.00045, 0.00045)
         self.up = True
         self.paused = False
+        self.stopped = False  # by the cloud, as it shows
         self.boots = 1
         self.kernel = KernelTable(self)
         self.clock = SimClock(self)
@@ -160,13 +164,16 @@ class Host:
         self.token = True
         self.sessions: dict[int, Session] = {}
         self.disk_hangs = False
+        self.disk_full = False
+        self.member = True  # of the cluster, by the inventory
+        self.knows: tuple[str, ...] = ()  # the members that its own configuration names
         self.starved = 0.0  # chance that a look at the clock costs the processor
         self.postgres: SimPostgres = None  # type: ignore[assignment]  # the world sets both
         self.life: Life | None = None
         self.touched_at = 0.0  # when a fault last began or ended here
         self.moved_at = 0.0  # when its WAL or the state of its PostgreSQL last changed
         self.on_change: Callable[[Host], None] = lambda _: None  # what clients could be told has changed
-        self._booted_at = -dice.uniform(10, 1e6)
+        self.booted_at = -dice.uniform(10, 1e6)
         self._wall_step = dice.uniform(-0.05, 0.05)
         self._paused_at = 0.0
         self._parked: list[Callable[[], None]] = []
@@ -174,7 +181,7 @@ class Host:
     # Clocks
 
     def boottime(self) -> float:
-        return (self.scheduler.now - self._booted_at) * self.rate
+        return (self.scheduler.now - self.booted_at) * self.rate
 
     def wall(self) -> float:
         return EPOCH + self._wall_step + self.scheduler.now * self.rate
@@ -187,7 +194,7 @@ class Host:
     # Time that things on this host take
 
     def busy(self, least_s: float, most_s: float) -> None:
-        self.scheduler.sleep(self.dice.uniform(least_s, most_s))
+        self.scheduler.sleep(least_s + (most_s - least_s) * self.dice.random())  # uniform costs twice as much
 
     def disk_busy(self, least_s: float, most_s: float) -> None:
         self.busy(least_s, most_s)
@@ -200,16 +207,14 @@ class Host:
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
         """Something of this boot, that stands still while the host is paused."""
-        boot = self.boots
+        self.scheduler.after(seconds, partial(self._now, self.boots, call))
 
-        def now() -> None:
-            if self.up and self.boots == boot:
-                if self.paused:
-                    self._parked.append(now)
-                else:
-                    call()
-
-        self.scheduler.after(seconds, now)
+    def _now(self, boot: int, call: Callable[[], None]) -> None:
+        if self.up and self.boots == boot:
+            if self.paused:
+                self._parked.append(partial(self._now, boot, call))
+            else:
+                call()
 
     # What clients can be told
 
@@ -274,6 +279,7 @@ class Host:
             self.life.kill()
         self.postgres.crash()
         self.kernel.element_until, self.kernel.refuses = 0.0, False
+        self.postgres.dropped = ""
         self.sessions.clear()
         self.addresses.here.clear()
         self.run_notes.pages.clear()
@@ -281,5 +287,6 @@ class Host:
 
     def power_on(self) -> None:
         self.boots += 1
-        self._booted_at = self.scheduler.now - 5
+        self.booted_at = self.scheduler.now - 5
         self.up = True
+        self.stopped = False

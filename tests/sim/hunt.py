@@ -9,9 +9,18 @@ from collections.abc import Iterable, Iterator
 
 from tests.sim.checkers import UnusableHistory
 from tests.sim.planted import Catch, load, planted
-from tests.sim.run import Result, run_seed
+from tests.sim.run import Result, run_seed, threaded_modules
+from tests.sim.values import unlock_values
 
 COLLECT_EVERY = 20  # seeds between two collections of what they left
+
+
+def begin_worker() -> None:
+    """What a process does once that runs nothing but seeds."""
+    threaded_modules()
+    unlock_values()
+    gc.collect()
+    gc.freeze()  # what is loaded stays; no collection needs to look at it again
 
 
 def _one(seed: int) -> Result:
@@ -25,7 +34,7 @@ def _one(seed: int) -> Result:
 
 def run_all(seeds: Iterable[int], processes: int = 0) -> Iterator[Result]:
     """Results in the order of the seeds."""
-    with mp.get_context("fork").Pool(processes or os.cpu_count() or 1) as pool:
+    with mp.get_context("fork").Pool(processes or os.cpu_count() or 1, begin_worker) as pool:
         yield from pool.imap(_one, seeds, chunksize=5)
 
 
@@ -51,5 +60,5 @@ def _hunt(work: tuple[str, int, int]) -> Catch:
 
 def hunt(names: Iterable[str], first: int, count: int, processes: int = 0) -> Iterator[Catch]:
     """The first seed of `first` … `first + count - 1` that catches each plant."""
-    with mp.get_context("fork").Pool(processes or os.cpu_count() or 1) as pool:
+    with mp.get_context("fork").Pool(processes or os.cpu_count() or 1, begin_worker) as pool:
         yield from pool.imap_unordered(_hunt, [(name, first, count) for name in names])

@@ -9,6 +9,7 @@ from failover_agent.core.liveness import LIMITS
 from failover_agent.core.model import Endpoint
 from failover_agent.shell.agent import Agent, Ports, Settings
 from failover_agent.shell.journal import Journal
+from tests.sim.fence import SimFence
 from tests.sim.history import Death
 from tests.sim.host import Host
 from tests.sim.ports import (
@@ -42,7 +43,9 @@ class Life(Actor):
         self.store = SimStore(world, host)
         self.peers = SimPeers(world, host, self)
         self.supervisor = SimSupervisor(host)
+        self.away_s = RESTART_S  # from its end to the next life
         self._tokens = 0
+        host.postgres.refused = ""
         if host.paused:
             self.hold()
         self.spawn("main", self._main)
@@ -75,6 +78,7 @@ class Life(Actor):
             state_notes=host.state_notes,
             bootstrap_token=SimToken(host),
             probes=SimProbes(host),
+            fence=SimFence(self.world, host),
         )
 
     def _settings(self) -> Settings:
@@ -82,13 +86,18 @@ class Life(Actor):
         return Settings(
             cluster="c",
             me=members[self.host.name],
-            others=tuple(m for name, m in members.items() if name != self.host.name),
+            others=tuple(members[name] for name in self.host.knows if name != self.host.name),
             boot_id=f"{self.host.name} boot {self.host.boots}",
             interface_id=f"eni-{self.host.name}",
             timings=world.timings,
             endpoints=(Endpoint("writer", VIP, 5432),),
             lag_limit_bytes=world.lag_limit_bytes,
+            mode=world.mode,
+            leave_after_s=world.leave_after_s,
             limits=LIMITS[world.profile],
+            fencing=world.fencing,
+            failsafe=world.failsafe,
+            relay=world.relay,
         )
 
     def _journal(self) -> Journal:
@@ -108,7 +117,10 @@ class Life(Actor):
         if not self.alive:
             return
         self.alive = False
-        self.host.after(RESTART_S, self.world.starter(self.host))
+        self.host.after(self.away_s, self.world.starter(self.host))
+
+    def holds_lease(self) -> bool:
+        return self.alive and self.agent is not None and self.agent.keeper.mine() is not None
 
     def kill(self) -> None:
         self.alive = False

@@ -13,15 +13,18 @@ from failover_agent.core.model import (
     Absent,
     Heard,
     LeaseItem,
+    Mode,
     NodeReport,
     Unknown,
     Version,
     WriteOutcome,
 )
-from failover_agent.core.seals import Seal, Sealed
+from failover_agent.core.promises import Promise
+from failover_agent.core.relay import RouteChange
+from failover_agent.core.seals import Seal, Sealed, counts_as_heard
 from failover_agent.errors import AgentError
 from tests.sim.host import Host
-from tests.sim.sched import Call
+from tests.sim.sched import REQUEST, Call
 
 if TYPE_CHECKING:
     from failover_agent.shell.agent import Agent
@@ -64,8 +67,9 @@ class SimGate(NftGate):
         self._disturbed = disturbed
 
     def stranger_shuts(self) -> None:
-        """Somebody loads the table anew, shut."""
+        """Somebody loads every table anew: the gate's is shut, and the one that cuts is not there (F3)."""
         self._host.kernel.flush()
+        self._host.postgres.dropped = ""
         self.flushed = True
         life = self._host.life
         if life is not None and life.alive:
@@ -85,8 +89,10 @@ class SimStore:
         return self._call(self._world.store.read)
 
     def write(self, item: LeaseItem, *, only_if: Absent | Version) -> WriteOutcome:
-        self._world.sends(self._host, item, only_if)
-        return self._call(lambda: self._world.lands(self._host, item, only_if))
+        made_by = item.token.partition(".")[0]  # who carries it for a peer did not write it
+        author = self._world.hosts.get(made_by, self._host)
+        self._world.sends(author, item, only_if)
+        return self._call(lambda: self._world.lands(author, item, only_if))
 
     def note(self, key: str, value: Mapping[str, str]) -> Unknown | None:
         return self._call(lambda: self._world.store.note(key, value))
@@ -105,11 +111,26 @@ class SimRoutes:
         return world.network.call(self._host, world.network.ec2_ways, work, world.timings.request_timeout_s)
 
     def targets(self, vip: str) -> Mapping[str, str] | Unknown:
+        life = self._host.life
+        leads_here = set(self._world.shown_routes().values()) == {f"eni-{self._host.name}"}
+        if life is not None and life.holds_lease() and not leads_here:
+            self._world.ambush(self._host, "routes")
         return self._call(lambda: dict(self._world.shown_routes()))
 
+    def drops_strangers(self, interface_id: str) -> bool | Unknown:
+        return self._call(lambda: False)
+
     def point(self, table_id: str, vip: str, interface_id: str) -> Unknown | None:
+        self._look_at_the_lease(table_id)
         answer = self._call(lambda: self._world.route(self._host, table_id, interface_id))
         return answer if isinstance(answer, Unknown) else None
+
+    def _look_at_the_lease(self, table_id: str) -> None:
+        """R1: a route is changed by who holds the lease at that moment, or by a peer that it asked."""
+        task, life = self._host.scheduler.current, self._host.life
+        relayed = task is not None and task.name == REQUEST
+        if not relayed and life is not None and life.agent is not None and life.agent.keeper.mine() is None:
+            self._world.mistake(self._host, "R1", f"it points {table_id} to itself without the lease")
 
 
 class SimPeers:
@@ -120,7 +141,12 @@ class SimPeers:
         self._host = host
         self._life = life
         self._heard: dict[str, Heard] = {}
-        self._others = [name for name in world.hosts if name != host.name]
+        self._others = [name for name in host.knows if name != host.name]
+        self._epoch: Callable[[], int] = lambda: 0
+        self._heard_by: Callable[[str, float], None] = lambda _name, _sent_at: None
+
+    def carry(self, epoch: Callable[[], int], heard_by: Callable[[str, float], None]) -> None:
+        self._epoch, self._heard_by = epoch, heard_by
 
     def begin(self) -> None:
         for name in self._others:
@@ -129,7 +155,7 @@ class SimPeers:
     def _poll(self, name: str) -> None:
         while True:
             self.ask(name)
-            self._host.scheduler.sleep(self._world.timings.poll_s / self._host.rate)
+            self._host.scheduler.sleep(self._world.timings.ask_s / self._host.rate)
 
     def _request(self, name: str, work: Callable[[Agent], T]) -> T | Unknown:
         target = self._world.hosts[name]
@@ -143,7 +169,7 @@ class SimPeers:
 
     def reports(self) -> Mapping[str, Heard | Unknown]:
         timings = self._world.timings
-        fresh_since = self._host.boottime() - timings.poll_s - 2 * timings.request_timeout_s
+        fresh_since = self._host.boottime() - timings.ask_s - 2 * timings.request_timeout_s
         return {name: self._current(name, fresh_since) for name in self._others}
 
     def _current(self, name: str, since: float) -> Heard | Unknown:
@@ -151,9 +177,14 @@ class SimPeers:
         return heard if heard is not None and heard.at >= since else Unknown("not heard lately")
 
     def ask(self, name: str) -> Heard | Unknown:
-        answer = self._request(name, lambda agent: agent.report())
+        holds, sent_at = self._epoch(), self._host.clock.now()
+        answer = self._request(
+            name, lambda agent: agent.report_to(self._host.name, holds) if holds else agent.report()
+        )
         if isinstance(answer, Unknown):
             return answer
+        if counts_as_heard(answer, holds):
+            self._heard_by(name, sent_at)
         heard = Heard(answer, self._host.clock.now())
         self._heard[name] = heard
         return heard
@@ -161,10 +192,42 @@ class SimPeers:
     def ask_rejoin(self, name: str) -> bool | Unknown:
         return self._request(name, lambda agent: agent.grant_rejoin(self._host.name))
 
+    def ask_promise(self, name: str, promise: Promise) -> str | Unknown:
+        asked_at = self._host.scheduler.now
+
+        def there(agent: Agent) -> str:
+            answer = agent.promise(promise)
+            if not answer:
+                self._world.promised(self._world.hosts[name], promise, asked_at)
+            return answer
+
+        return self._request(name, there)
+
+    def relay_write(self, name: str, item: LeaseItem, only_if: Version) -> WriteOutcome:
+        return self._carried(name, lambda agent: agent.relay_write(self._host.name, item, only_if))
+
+    def relay_targets(self, name: str, vip: str) -> Mapping[str, str] | Unknown:
+        return self._carried(name, lambda agent: agent.relay_targets(vip))
+
+    def relay_point(self, name: str, change: RouteChange) -> Unknown | None:
+        return self._carried(name, lambda agent: agent.relay_point(self._host.name, change))
+
+    def _carried(self, name: str, work: Callable[[Agent], T]) -> T | Unknown:
+        def there(agent: Agent) -> T | Unknown:
+            try:
+                return work(agent)
+            except AgentError as error:
+                return Unknown(str(error.args[0]))
+
+        return self._request(name, there)
+
     def order_switchover(self, name: str, to: str) -> Mapping[str, object] | Unknown:
         def order(agent: Agent) -> Mapping[str, object]:
+            life = self._world.hosts[name].life
+            assert life is not None
             try:
-                return agent.request_switchover(to)
+                with self._world.handover_of(life):
+                    return agent.request_switchover(to)
             except AgentError as error:
                 return {"ok": False, "why": str(error)}
 
@@ -178,6 +241,12 @@ class SimPeers:
                 return {"ok": False, "why": str(error)}
 
         return self._request(name, order)
+
+    def order_mode(self, name: str, mode: Mode) -> Mapping[str, object] | Unknown:
+        return self._request(name, lambda agent: agent.request_mode(mode))
+
+    def order_pause(self, name: str, pause: bool) -> Mapping[str, object] | Unknown:
+        return self._request(name, lambda agent: agent.request_pause(pause))
 
     def ask_vote(self, name: str, seal: Seal) -> str | Unknown:
         return self._request(name, lambda agent: agent.vote(seal))
@@ -226,7 +295,7 @@ class SimProbes:
             asking=self._asks,
             commits=before.commits if hangs else host.postgres.commits,
             volumes=(Volume("data", True, written, waits=True),),
-            free_bytes=1 << 40,
+            free_bytes=1 << 20 if host.disk_full else 1 << 40,
         )
         return self._shown
 
@@ -249,6 +318,9 @@ class SimSupervisor:
     def __init__(self, host: Host) -> None:
         self._host = host
         self.told_at = host.scheduler.now
+
+    def ends_for_good(self) -> bool:
+        return False
 
     def ready(self, status: str) -> None:
         self.told_at = self._host.scheduler.now

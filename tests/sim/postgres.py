@@ -1,59 +1,47 @@
 # ruff: noqa: ARG002  # the arguments are the port's; a simulation needs fewer of them
 """A simulated PostgreSQL: the port that the agent drives, over a log with identity (`wal`).
 
-It runs on its host, not in the agent: what the agent told it goes on when the agent dies.
+It runs on its host, not in the agent: what the agent told it goes on when the agent dies. Commits and
+walsenders are in `commits`, the synchronous part of the port in `synchronous`, sealing in `cut`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from failover_agent.core.model import Server, ServerState, Unknown
+from failover_agent.core.model import Server, ServerState, SyncSet, Unknown
 from failover_agent.core.promotion import Beginning
+from failover_agent.core.quorum import NOBODY, at_start
+from failover_agent.core.slots import Change, SlotsSeen
 from failover_agent.errors import LeaseMovedOn, PostgresFailed, RewindNotBegun
 from failover_agent.ports import Progress
 from tests.sim import wal as w
+from tests.sim.commits import RUNNING
+from tests.sim.cut import Cutting
 from tests.sim.host import Host, Session
 from tests.sim.sched import REQUEST
-from tests.sim.synchronous import Synchronous
+from tests.sim.synchronous import failed
 
 if TYPE_CHECKING:
     from tests.sim.world import World
-
-Reply = Callable[[int, int], None]  # of which line, and the LSN
 
 ORPHANS_LIVE_S = 1.5  # backends and walsenders outlive a postmaster
 STALE_AFTER_S = 1.0  # an observer answers with what it saw last for this long
 LOOK_S = 0.8
 CHECKPOINT_BYTES = 8
-RUNNING = (ServerState.PRIMARY, ServerState.STANDBY)
 
 
-class SimPostgres(Synchronous):
+class SimPostgres(Cutting):
     def __init__(self, host: Host, world: World) -> None:
-        self.host = host
-        self.world = world
-        self.state = ServerState.ABSENT
+        super().__init__(host, world)
         self.system = ""
-        self.wal: w.Wal | None = None
-        self.upstream = ""
-        self.streaming = False
         self.clean = False
         self.signal = True
         self.half_rewound = False
-        self.process = 0  # grows with every postmaster
         self.orphans = False  # the postmaster is gone, its children are not
-        self.stopping = False
-        self.doomed = False  # killed, and hanging in the kernel: it runs no instruction of its own any more
-        self.commits = 0
-        self.heard: dict[str, int] = {}  # standby → what it says it flushed
-        self.waiting: list[tuple[int, Session, Reply]] = []
-        self.touching = ""  # clone or rewind: the data directory is being replaced
         self.died: Callable[[], None] | None = None
         # faults
-        self.hangs = False
-        self.replay_blocked = False
         self.starts_to_fail = 0
         self.slow = 1.0
         self._seen: tuple[float, Server] | None = None
@@ -67,52 +55,6 @@ class SimPostgres(Synchronous):
     def serves(self, session: Session) -> bool:
         running = self.state in RUNNING and not self.stopping and not self.doomed
         return (running or self.orphans) and session.process == self.process
-
-    def commit(self, session: Session, number: int, reply: Reply) -> None:
-        assert self.wal is not None
-        lsn = self.wal.append(10, number)
-        self.commits += 1
-        self.waiting.append((lsn, session, reply))
-        self._flush_soon()
-
-    def _flush_soon(self) -> None:
-        process = self.process
-
-        def flush() -> None:
-            if self.process != process or self.wal is None:
-                return
-            if self.host.disk_hangs or self.doomed:
-                self.host.after(0.2, flush)
-                return
-            self.wal.flush(self.wal.written)
-            self.release_commits()
-
-        self.host.after(self.host.dice.uniform(0.0005, 0.006), flush)
-
-    def hears(self, standby: str, process: int, flushed: int) -> None:
-        """A standby's word about its disk arrives."""
-        if process == self.process and self.host.talks():
-            self.heard[standby] = max(self.heard.get(standby, 0), flushed)
-            self.release_commits()
-
-    def release_commits(self) -> None:
-        if not self.waiting or self.wal is None:
-            return
-        safe = self.committed_until()
-        ready = [entry for entry in self.waiting if entry[0] <= safe]
-        if ready:
-            self.waiting = [entry for entry in self.waiting if entry[0] > safe]
-            line = self.wal.line.number
-            for lsn, session, reply in ready:
-                self.host.answer(session, lambda reply=reply, lsn=lsn: reply(line, lsn))  # type: ignore[misc]
-
-    def committed_until(self) -> int:
-        assert self.wal is not None
-        k = self.waits.k
-        if k == 0:
-            return self.wal.flushed
-        flushed = sorted((self.heard.get(name, 0) for name in self.waits.members), reverse=True)
-        return min(self.wal.flushed, flushed[k - 1] if len(flushed) >= k else 0)
 
     def crash(self) -> None:
         """Every process is gone at once; what was not flushed is lost."""
@@ -128,8 +70,8 @@ class SimPostgres(Synchronous):
 
     def _gone(self, *, clean: bool) -> None:
         self.process += 1
-        self.waiting.clear()
-        self.heard.clear()
+        self.forget_sessions()
+        self.end_senders()
         self.streaming = self.orphans = self.stopping = self.doomed = False
         self.clean = clean
         self.signal = True
@@ -156,7 +98,7 @@ class SimPostgres(Synchronous):
 
     # The port: looking
 
-    def observe(self) -> Server | Unknown:
+    def observe(self, *, fresh: bool = False) -> Server | Unknown:
         task = self.host.scheduler.current
         if task is not None and task.name != REQUEST:  # who asks from afar waits for the network anyway
             self.host.busy(0.002, 0.02)
@@ -212,11 +154,16 @@ class SimPostgres(Synchronous):
         self.signal = True
 
     def start_standby(self, upstream: str) -> None:
+        self.refuse_if_cut(upstream)
         self.signal = True
+        self.written = NOBODY  # S7: only a primary waits for anybody
         self._start(ServerState.STANDBY, upstream)
 
-    def start_primary(self) -> None:
-        self.signal = False
+    def start_primary(self, counts_on: Iterable[SyncSet] = ()) -> None:
+        wait = at_start(self.written, counts_on)
+        if wait is None:
+            raise failed("the lease contradicts itself")
+        self.written, self.signal = wait, False
         try:
             self._start(ServerState.PRIMARY, "")
         finally:
@@ -226,29 +173,32 @@ class SimPostgres(Synchronous):
         host = self.host
         host.disk_busy(0.01, 0.05)
         if self.half_rewound or self.wal is None:
-            raise PostgresFailed("the data directory is not whole", hint="It is a simulation.")
+            raise failed("the data directory is not whole")
         if self.state in (*RUNNING, ServerState.STARTING):
-            raise PostgresFailed("PostgreSQL runs already", hint="It is a simulation.")
+            raise failed("PostgreSQL runs already")
         if self.orphans:
             self.crash()
         if self.starts_to_fail:
             self.starts_to_fail -= 1
             host.busy(0.1, 0.5)
-            raise PostgresFailed("it does not start", hint="It is a simulation.")
+            raise failed("it does not start")
         self.process += 1
         process = self.process
         self.state, self.upstream, self.clean = ServerState.STARTING, upstream, False
+        self.received = False
+        self.starts_with_its_file()
         host.after(host.dice.uniform(0.05, 0.8) * self.slow, lambda: self._started(process, becomes))
         while self.process == process and self.state is ServerState.STARTING:
             host.scheduler.sleep(0.02)
         if self.process != process or self.state is not becomes:
-            raise PostgresFailed("it was stopped while it started", hint="It is a simulation.")
+            raise failed("it was stopped while it started")
 
     def _started(self, process: int, becomes: ServerState) -> None:
         if self.process != process or self.state is not ServerState.STARTING or self.wal is None:
             return
         self.state = becomes
-        self.wal.replayed = self.wal.flushed
+        if not self.replay_blocked:
+            self.wal.replayed = self.wal.flushed
         if becomes is ServerState.PRIMARY:
             if self.wal.line.writer != self.host.name:
                 line = self.world.lines.begin(self.wal.timeline, self.host.name)
@@ -257,19 +207,30 @@ class SimPostgres(Synchronous):
             self.wal.flush(self.wal.written)
         self.host.reassess()
 
-    def follow(self, upstream: str) -> None:
+    def slots(self) -> SlotsSeen | Unknown:
+        return Unknown("a simulation keeps all WAL, for everybody")
+
+    def change_slots(self, changes: Sequence[Change]) -> None:
+        raise AssertionError("nothing is changed that was not seen")
+
+    def follow(self, upstream: str, slot: str = "") -> None:
+        self.refuse_if_cut(upstream)
         self.host.busy(0.002, 0.02)
         if self.state is not ServerState.STANDBY:
-            raise PostgresFailed("it is no standby", hint="It is a simulation.")
-        if upstream != self.upstream:
-            self.upstream, self.streaming = upstream, False
+            raise failed("it is no standby")
+        self.written = NOBODY
+        self.point_to(upstream)
+        self.reload()
 
     def promote(self, timeout_s: float, deadline: float, *, above: int) -> int:
         host = self.host
         host.busy(0.005, 0.04)
         if self.state is not ServerState.STANDBY:
-            raise PostgresFailed("PostgreSQL does not run as a standby", hint="It is a simulation.")
+            raise failed("PostgreSQL does not run as a standby")
         if host.boottime() >= deadline:
+            raise LeaseMovedOn("the promotion came too late", hint="It is a simulation.")
+        self._confirm_nobody_is_waited_for()
+        if host.boottime() >= deadline:  # told by a helper that looks once more (N2)
             raise LeaseMovedOn("the promotion came too late", hint="It is a simulation.")
         process = self.process
         self.world.ambush(host, "promote")
@@ -278,8 +239,15 @@ class SimPostgres(Synchronous):
         while self.process == process and self.state is ServerState.STANDBY and host.scheduler.now < until:
             host.scheduler.sleep(0.02)
         if self.process != process or not self.writes() or self.wal is None:
-            raise PostgresFailed("it is not promoted", hint="It is a simulation.")
+            raise failed("it is not promoted")
         return self.wal.timeline
+
+    def _confirm_nobody_is_waited_for(self) -> None:
+        """S7: the list of a standby-to-be-primary is set and confirmed before it is promoted."""
+        if self.shown != NOBODY or self.written != NOBODY:
+            self.written = NOBODY
+            self.reload()
+            self._until(lambda: self.shown == NOBODY, 5.0, "the list is not empty")
 
     def _promoted(self, process: int, above: int) -> None:
         if self.process != process or self.state is not ServerState.STANDBY or self.wal is None:
@@ -291,7 +259,7 @@ class SimPostgres(Synchronous):
         self.wal.crash(writer=False)
         self.wal.fork(self.world.lines.begin(max(self.wal.known_timeline, above) + 1, self.host.name))
         self.state, self.upstream, self.streaming = ServerState.PRIMARY, "", False
-        self.heard.clear()
+        self.end_senders()
         self.world.promoted(self.host)
         self.host.reassess()
 
@@ -306,7 +274,7 @@ class SimPostgres(Synchronous):
         self.world.stops(host)
         process = self.process
         self.stopping = True
-        self.waiting.clear()
+        self.forget_sessions()
         if self.state is ServerState.PRIMARY:
             self.wal.append(CHECKPOINT_BYTES)
         host.reassess()
@@ -338,7 +306,7 @@ class SimPostgres(Synchronous):
             self.host.reassess()
             if self.host.scheduler.now >= until:
                 self._end_when_the_disk_answers(self.process)
-                raise PostgresFailed("it hangs in the kernel", hint="It is a simulation.")
+                raise failed("it hangs in the kernel")
             self.host.scheduler.sleep(0.1)
         if self.state in (*RUNNING, ServerState.STARTING) or self.orphans:
             self.crash()
@@ -372,7 +340,7 @@ class SimPostgres(Synchronous):
     def rewind(self, upstream: str, progress: Progress) -> Mapping[str, object]:
         assert self.state is ServerState.STOPPED, "never under a running server"
         if self.half_rewound or self.wal is None:
-            raise PostgresFailed("a rewind did not end here", hint="It is a simulation.")
+            raise failed("a rewind did not end here")
         try:
             source = self.world.source(self.host, upstream)
             self.host.disk_busy(0.1, 0.8)
@@ -398,6 +366,6 @@ class SimPostgres(Synchronous):
             self.host.disk_busy(least_s / 4, most_s / 4)
             source = self.world.source(self.host, upstream)
             if source.process != process:
-                raise PostgresFailed(f"{upstream} was restarted", hint="It is a simulation.")
+                raise failed(f"{upstream} was restarted")
         assert source.wal is not None
         return source.wal.copy(), source.system

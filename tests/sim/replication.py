@@ -10,9 +10,10 @@ import random
 from typing import TYPE_CHECKING
 
 from failover_agent.core.model import ServerState
+from tests.sim.commits import RUNNING, Sender
 from tests.sim.host import Host
 from tests.sim.network import Network
-from tests.sim.postgres import RUNNING, SimPostgres
+from tests.sim.postgres import SimPostgres
 
 if TYPE_CHECKING:
     from tests.sim.wal import Wal
@@ -37,7 +38,8 @@ class Receiver:
         self._hosts = hosts
         self._network = network
         self._dice = dice
-        self._sender_process = -1
+        self._sender: Sender | None = None  # the walsender at the other end
+        self._source: Host | None = None  # its host
         self._next_try = 0.0
         self._heard_at = 0.0
         self.lags = False  # a fault: nothing is received
@@ -45,59 +47,83 @@ class Receiver:
 
     def _pull(self) -> None:
         self._host.scheduler.after(self._dice.uniform(*PULL_S), self._pull)
-        if self._host.talks():
+        if self._host.up and not self._host.paused:
             self._round()
 
     def _round(self) -> None:
-        pg, now = self._host.postgres, self._host.scheduler.now
+        pg = self._host.postgres
+        if self._sender is not None and not pg.streaming:
+            self._hang_up()
         if pg.state is not ServerState.STANDBY or pg.wal is None or pg.stopping:
-            pg.streaming = False
-            return
-        sender = self._hosts.get(pg.upstream)
-        if sender is None or sender is self._host:
-            pg.streaming = False
+            if pg.streaming:
+                pg.streaming = False
+                self._hang_up()
         elif pg.streaming:
-            self._stream(pg, sender, now)
-        elif now >= self._next_try:
-            self._next_try = now + RETRY_S
-            self._connect(pg, sender, now)
+            self._stream(pg)
+        else:
+            self._connect(pg)
 
-    def _reaches(self, sender: Host) -> bool:
-        there, back = (self._host.name, sender.name), (sender.name, self._host.name)
-        return sender.talks() and self._network.passes(*there) and self._network.passes(*back)
-
-    def _connect(self, pg: SimPostgres, sender: Host, now: float) -> None:
-        theirs = sender.postgres
-        assert pg.wal is not None
-        if pg.cut == sender.name:
+    def _hang_up(self) -> None:
+        """The receiver is gone; its walsender hears of it if it can, else it waits in vain for a while."""
+        sender, source = self._sender, self._source
+        self._sender = self._source = None
+        if sender is None or source is None:
             return
-        if not self._reaches(sender) or theirs.state not in RUNNING or theirs.stopping or theirs.wal is None:
+        if self._packets_pass(source) and source.talks():
+            source.after(0.005, lambda: source.postgres.detach(sender))
+
+    def _packets_pass(self, source: Host) -> bool:
+        """From here to the source's PostgreSQL."""
+        free = self._network.passes(self._host.name, source.name)
+        return free and source.name != self._host.postgres.dropped
+
+    def _reaches(self, source: Host) -> bool:
+        there, back = (self._host.name, source.name), (source.name, self._host.name)
+        cut = self._host.postgres.dropped == source.name
+        return source.talks() and not cut and self._network.passes(*there) and self._network.passes(*back)
+
+    def _connect(self, pg: SimPostgres) -> None:
+        now, source = self._host.scheduler.now, self._hosts.get(pg.upstream)
+        if source is None or source is self._host or now < self._next_try:
+            return
+        self._next_try = now + RETRY_S
+        theirs = source.postgres
+        assert pg.wal is not None
+        if self._host.disk_hangs:
+            return
+        pg.wal.flush(pg.wal.written)  # what an earlier receiver had, it flushed before it ended
+        if not self._reaches(source) or theirs.state not in RUNNING or theirs.stopping or theirs.wal is None:
             return
         if theirs.system == pg.system and fits(pg.wal, theirs.wal):
-            pg.streaming, self._sender_process, self._heard_at = True, theirs.process, now
+            sender = theirs.attach(self._host.name)
+            if sender is not None:
+                self._sender, self._source = sender, source
+                pg.streaming, self._heard_at = True, now
 
-    def _stream(self, pg: SimPostgres, sender: Host, now: float) -> None:
-        theirs = sender.postgres
+    def _stream(self, pg: SimPostgres) -> None:
+        sender, source, now = self._sender, self._source, self._host.scheduler.now
         assert pg.wal is not None
-        if not self._reaches(sender):
+        if sender is None or source is None:
+            pg.streaming = False
+        elif not self._reaches(source):
             if now - self._heard_at > RECEIVER_TIMEOUT_S:
                 pg.streaming = False
-            return
-        alive = theirs.state in RUNNING or theirs.orphans
-        if theirs.process != self._sender_process or not alive or theirs.wal is None:
+        elif not sender.alive or source.postgres.wal is None:
             pg.streaming = False  # the connection ended; what was on its way is lost
-            return
-        self._heard_at = now
-        if not self.lags:
-            self.receive(pg, sender, theirs.wal.flushed)
+        else:
+            self._heard_at = sender.heard_at = now
+            if not self.lags:
+                self.receive(pg, sender, source, source.postgres.sends_through(sender))
 
-    def receive(self, pg: SimPostgres, sender: Host, upto: int) -> None:
-        wal, theirs = pg.wal, sender.postgres
+    def receive(self, pg: SimPostgres, sender: Sender, source: Host, upto: int) -> None:
+        wal, theirs = pg.wal, source.postgres
         assert wal is not None
         assert theirs.wal is not None
         if upto > wal.written:
+            pg.world.promises.takes(self._host, source)
             wal.take(theirs.wal, upto)
-        process, theirs_process = pg.process, theirs.process
+            pg.received = True
+        process = pg.process
 
         def flush() -> None:
             if pg.process != process or pg.wal is not wal or pg.state is not ServerState.STANDBY:
@@ -109,19 +135,25 @@ class Receiver:
                 self._host.moved_at = self._host.scheduler.now
             if not pg.replay_blocked:
                 wal.replayed = wal.flushed
-            way = self._network.delay(self._host.name, sender.name)
-            if way is not None:
-                flushed = wal.flushed
-                self._host.scheduler.after(
-                    way, lambda: theirs.hears(self._host.name, theirs_process, flushed)
-                )
+            if self._sender is sender and pg.streaming and self._packets_pass(source):
+                self._tell(theirs, sender, wal.flushed)
 
-        if wal.flushed < wal.written or theirs.heard.get(self._host.name, 0) < wal.flushed:
+        if wal.flushed < wal.written or sender.flushed < wal.flushed or self._is_to_replay(pg):
             self._host.after(self._dice.uniform(0.0005, 0.006), flush)
 
-    def streams_from(self, sender: Host) -> bool:
-        pg = self._host.postgres
-        return pg.streaming and pg.upstream == sender.name and self._sender_process == sender.postgres.process
+    def _is_to_replay(self, pg: SimPostgres) -> bool:
+        return pg.wal is not None and pg.wal.replayed < pg.wal.flushed and not pg.replay_blocked
+
+    def _tell(self, theirs: SimPostgres, sender: Sender, flushed: int) -> None:
+        way = self._network.delay(self._host.name, theirs.host.name)
+        if way is not None:
+            self._host.scheduler.after(way, lambda: theirs.hears(sender, flushed))
+
+    def streams_from(self, source: Host) -> bool:
+        sender = self._sender
+        return (
+            self._host.postgres.streaming and self._source is source and sender is not None and sender.alive
+        )
 
     def drain(self, sender: Host) -> bool:
         """The sender shuts down: everything arrives, or it must wait. A lagging receiver makes it wait."""

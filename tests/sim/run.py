@@ -11,17 +11,21 @@ from importlib import import_module
 from types import ModuleType
 
 import failover_agent.shell
-from failover_agent.core.model import ServerState
+from failover_agent.core.model import LeaseItem, ServerState
+from failover_agent.core.quorum import of_item
+from failover_agent.core.sync_choice import Standby, choose
 from failover_agent.core.timings import BLIP_S
 from tests.sim.checkers import Anomaly, judge
 from tests.sim.faults import Faults
 from tests.sim.history import AtEnd, NodeAtEnd, Phase
 from tests.sim.host import Host
 from tests.sim.network import Way
+from tests.sim.people import People
 from tests.sim.sched import threading_of
 from tests.sim.world import World
 
 SETTLED_S = 2.0  # whole for this long is whole
+UPGRADES = 0.35  # of all seeds that get that far
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,14 @@ def _phases(world: World) -> None:
     dice = world.dice_for("faults")
     faults = Faults(world, dice)
     # A node costs time for every other one it asks: many nodes, fewer seconds.
-    safety_s = min(80.0, 10 + 10 * ttl_s) * min(1.0, 3.5 / len(world.hosts))
+    safety_s = min(45.0, 8 + 2.5 * ttl_s) * min(1.0, 3 / len(world.hosts))
     faults.unleash(safety_s)
     _phase(world, "safety", lambda: world.run(safety_s))
     faults.heal()
     bound_s = 40 + 6 * ttl_s
     _phase(world, "liveness", lambda: _until_whole(world, bound_s))
     if world.history.ends[-1].whole:
-        _phase(world, "calm", lambda: _blips(world, min(20.0, 3 * ttl_s)))
+        _phase(world, "calm", lambda: _calm(world, min(8.0, 1.3 * ttl_s)))
 
 
 def _phase(world: World, name: str, run: Callable[[], object]) -> None:
@@ -81,6 +85,7 @@ def _until_whole(world: World, bound_s: float) -> None:
     while world.scheduler.now < end:
         world.run(0.25)
         _move_foreign_data_away(world)
+        _start_what_was_fenced(world)
         if not is_whole(world):
             since = None
         elif since is None:
@@ -94,9 +99,38 @@ def _move_foreign_data_away(world: World) -> None:
     item = world.item()
     for host in world.hosts.values():
         pg = host.postgres
-        foreign = item is not None and item.system_identifier not in ("", pg.system)
-        if foreign and pg.state is ServerState.STOPPED:
+        if item is not None and _is_foreign(host, item) and pg.state is ServerState.STOPPED:
             pg.wal, pg.system, pg.state = None, "", ServerState.ABSENT
+
+
+def _is_foreign(host: Host, item: LeaseItem) -> bool:
+    """Of another system than the lease's; where it names none yet, of one that another node is to replace."""
+    if item.system_identifier:
+        return item.system_identifier != host.postgres.system
+    return item.holder is not None and item.holder.name != host.name
+
+
+def _start_what_was_fenced(world: World) -> None:
+    """What the problem `NodeFenced` asks of a person, once there is another primary.
+
+    It need not serve yet: in mode strict it may be this very node that its clients wait for.
+    """
+    promoted = [h for h in world.in_service() if h.postgres.state is ServerState.PRIMARY]
+    if world.fencing.undo == "person" and any(h.life is not None and h.life.holds_lease() for h in promoted):
+        for host in world.hosts.values():
+            if host.stopped:
+                host.power_on()
+                world.starter(host)()
+
+
+def _calm(world: World, seconds: float) -> None:
+    """Blips; then, where members promise to wait for it, an upgrade of the holder's agent."""
+    _blips(world, seconds)
+    dice, t, item = world.dice_for("upgrade"), world.timings, world.item()
+    waited_for = world.failsafe or (item is not None and item.mode == "async")
+    if waited_for and dice.random() < UPGRADES:
+        People(world, dice).upgrade_the_holder()
+        world.run(t.ttl_s + t.suspect_after_s)
 
 
 def _blips(world: World, seconds: float) -> None:
@@ -104,7 +138,7 @@ def _blips(world: World, seconds: float) -> None:
     dice, network, t = world.dice_for("blips"), world.network, world.timings
     end = world.scheduler.now + seconds
     while world.scheduler.now < end:
-        host = dice.choice(list(world.hosts.values()))
+        host = dice.choice(world.in_service())
         kind = dice.choice(("silence", "slow", "answers", "pause"))
         ways = network.store_ways.setdefault(host.name, [])
         if kind == "silence":
@@ -138,10 +172,23 @@ def primary_of(world: World) -> Host | None:
 
 def is_whole(world: World) -> bool:
     primary = primary_of(world)
-    if primary is None or set(world.tables.values()) != {f"eni-{primary.name}"}:
+    item = world.item()
+    if item is None or item.paused:
         return False
-    others = [h for h in world.hosts.values() if h is not primary]
-    return all(_streams(world, h, primary) for h in others)
+    if primary is None or world.is_handing_over() or set(world.tables.values()) != {f"eni-{primary.name}"}:
+        return False
+    others = [h for h in world.in_service() if h is not primary]
+    return all(_streams(world, h, primary) for h in others) and _sync_set_is_full(world, primary)
+
+
+def _sync_set_is_full(world: World, primary: Host) -> bool:
+    """Whether as many vouch for commits as the mode wants where everybody is well."""
+    item = world.item()
+    if item is None or item.mode == "async":
+        return item is not None and not item.sync.members
+    everybody = [Standby(h.name, h.az, fit=True) for h in world.in_service() if h is not primary]
+    wanted = choose(item.mode, primary.az, everybody, primary.postgres.shown, 1.0).wanted
+    return of_item(item.sync) == primary.postgres.shown == wanted
 
 
 def _streams(world: World, host: Host, primary: Host) -> bool:
@@ -150,7 +197,7 @@ def _streams(world: World, host: Host, primary: Host) -> bool:
 
 def _at_end(world: World, phase: str, waited_s: float) -> AtEnd:
     primary = primary_of(world)
-    nodes = tuple(_node_at_end(world, h, primary) for h in world.hosts.values())
+    nodes = tuple(_node_at_end(world, h, primary) for h in world.in_service())
     item = world.item()
     return AtEnd(
         phase,
@@ -171,7 +218,9 @@ def _node_at_end(world: World, host: Host, primary: Host | None) -> NodeAtEnd:
     if pg.wal is not None and primary is not None and primary.postgres.wal is not None:
         same = pg.wal.shares_until(primary.postgres.wal) >= pg.wal.written
     if primary is host and pg.wal is not None:
-        missing = tuple(n for n, a in world.acked.items() if not pg.wal.has(a.line, a.lsn))
+        missing = tuple(
+            n for n, a in world.acked.items() if n not in world.lost and not pg.wal.has(a.line, a.lsn)
+        )
     rule = life.agent.loop.rule if life and life.alive and life.agent else "no agent"
     return NodeAtEnd(
         host.name, pg.state.value, world.may_write(host.name), streams, pg.upstream, same, missing, rule

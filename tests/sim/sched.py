@@ -10,9 +10,10 @@ their place, the shell's locks and events block a task and not the process.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from heapq import heappop, heappush
 from types import ModuleType, TracebackType
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -34,11 +35,19 @@ class Actor:
         self._tasks: list[Task] = []
 
     def spawn(self, name: str, work: Call) -> Task:
+        task = self._task(name, work)
+        self.scheduler.at(self.scheduler.now, task.begin)
+        return task
+
+    def spawn_now(self, name: str, work: Call) -> None:
+        """From an event: it begins at once."""
+        self._task(name, work).begin()
+
+    def _task(self, name: str, work: Call) -> Task:
         if len(self._tasks) > 40:
-            self._tasks = [task for task in self._tasks if not task.glet.dead]
+            self._tasks = [task for task in self._tasks if not task.over]
         task = Task(self, name, work)
         self._tasks.append(task)
-        self.scheduler.at(self.scheduler.now, task.begin)
         return task
 
     def hold(self) -> None:
@@ -62,50 +71,57 @@ class Actor:
 
 
 class Task:
+    """Work of an actor, on a greenlet of the scheduler's."""
+
     def __init__(self, actor: Actor, name: str, work: Call) -> None:
         self.actor = actor
         self.name = name
-        self._work = work
+        self.work = work
         self.serial = 0  # of its waits: what woke it from an earlier one is stale
-        self._begun = False
-        self.glet: greenlet = greenlet(self._body)
-
-    def _body(self) -> None:
-        try:
-            self._work()
-        except GreenletExit:
-            return
+        self.over = False
+        self.alone = False  # no other task waits for it to wait
+        self._thread: greenlet | None = None  # from its first moment to its last
 
     def begin(self) -> None:
-        self._begun = True
         self.go(0)
 
     def go(self, serial: int) -> None:
         """Go on, if it still waits as it did under `serial`."""
         actor = self.actor
-        if serial != self.serial or not actor.alive or self.glet.dead:
+        if serial != self.serial or not actor.alive or self.over:
             return
         if actor.holds:
-            actor.park(lambda: self.go(serial))
+            actor.park(partial(self.go, serial))
             return
         scheduler = actor.scheduler
+        thread = self._thread
+        if thread is None:
+            thread = self._thread = scheduler.thread()
         before, scheduler.current = scheduler.current, self
-        self.glet.parent = getcurrent()
+        self.alone = before is None
+        here = getcurrent()
+        if thread.parent is not here:
+            thread.parent = here
         try:
-            self.glet.switch()
+            thread.switch(self)
         finally:
             scheduler.current = before
 
+    def goes_on(self) -> bool:
+        """Whether nothing but an event could keep it from going on."""
+        return self.alone and self.actor.alive and not self.actor.holds
+
     def wait(self) -> None:
         """Give up the processor until somebody wakes this wait's serial."""
-        parent = self.glet.parent
-        assert parent is not None, "a running task was started by somebody"
-        parent.switch()
+        thread = self._thread
+        assert thread is not None, "only a task that runs can wait"
+        assert thread.parent is not None, "a running task was started by somebody"
+        thread.parent.switch()
 
     def unwind(self) -> None:
-        if self._begun and not self.glet.dead:
-            self.glet.parent = getcurrent()
-            self.glet.throw(GreenletExit)
+        if self._thread is not None and not self.over:
+            self._thread.parent = getcurrent()
+            self._thread.throw(GreenletExit)
 
 
 class Scheduler:
@@ -115,19 +131,38 @@ class Scheduler:
         self.closing = False
         self._queue: list[tuple[float, int, Call]] = []
         self._number = 0
+        self._until = 0.0  # how far time may pass without a look at what stops it
+        self._idle: list[greenlet] = []
+
+    def thread(self) -> greenlet:
+        """One that runs no task. They are used again: a new one costs more than most tasks do."""
+        return self._idle.pop() if self._idle else greenlet(self._run_tasks)
+
+    def _run_tasks(self, task: Task) -> None:
+        me = getcurrent()
+        while True:
+            try:
+                task.work()
+            finally:
+                task.over = True
+            self._idle.append(me)
+            assert me.parent is not None, "a running task was started by somebody"
+            task = me.parent.switch()
 
     def at(self, moment: float, call: Call) -> None:
         self._number += 1
-        heapq.heappush(self._queue, (moment, self._number, call))
+        heappush(self._queue, (moment, self._number, call))
 
     def after(self, seconds: float, call: Call) -> None:
-        self.at(self.now + seconds, call)
+        self._number += 1
+        heappush(self._queue, (self.now + seconds, self._number, call))
 
     def run(self, until: float, stop: Callable[[], bool] | None = None) -> bool:
         """Let time pass; True as soon as `stop` holds after some event."""
         queue = self._queue
+        self._until = until if stop is None else self.now
         while queue and queue[0][0] <= until:
-            moment, _, call = heapq.heappop(queue)
+            moment, _, call = heappop(queue)
             if moment > self.now:
                 self.now = moment
             call()
@@ -143,11 +178,23 @@ class Scheduler:
         task = self.current
         if task is None:
             return
+        moment = self.now + seconds
+        if task.goes_on() and moment <= self._until and not (self._queue and self._queue[0][0] <= moment):
+            self.now = max(self.now, moment)  # nobody else has anything to do until then
+            return
         serial = task.serial = task.serial + 1
-        self.at(self.now + seconds, lambda: task.go(serial))
+        self.at(moment, partial(task.go, serial))
         task.wait()
         if self.closing:
             raise GreenletExit
+
+    def never(self) -> None:
+        """The task that runs does not go on: its process is dead."""
+        task = self.current
+        assert task is not None, "only a task can stop"
+        task.serial += 1
+        task.wait()
+        raise GreenletExit
 
     def block(self, waiters: list[Call], timeout_s: float | None) -> None:
         """Wait until a call of `waiters` is made or the time is over."""
@@ -157,9 +204,7 @@ class Scheduler:
         assert task is not None, "only a task can wait"
         serial = task.serial = task.serial + 1
 
-        def wake() -> None:
-            task.go(serial)
-
+        wake = partial(task.go, serial)
         waiters.append(wake)
         if timeout_s is not None:
             self.at(self.now + max(0.0, timeout_s), wake)
@@ -171,6 +216,9 @@ class Scheduler:
         self.closing = True
         for actor in actors:
             actor.unwind()
+        for thread in self._idle:
+            thread.parent = getcurrent()
+            thread.throw(GreenletExit)
         self._queue.clear()
 
 
@@ -226,20 +274,26 @@ class Lock:
         return True
 
     def release(self) -> None:
-        if self._scheduler.closing:
+        scheduler = self._scheduler
+        if scheduler.closing:
             return
         self._depth -= 1
         if self._depth == 0:
             self._owner = None
-            waiters, self._waiters = self._waiters, []
-            for wake in waiters:
-                self._scheduler.at(self._scheduler.now, wake)
+            if self._waiters:
+                waiters, self._waiters = self._waiters, []
+                for wake in waiters:
+                    scheduler.at(scheduler.now, wake)
 
     def locked(self) -> bool:
         return self._depth > 0
 
     def __enter__(self) -> bool:
-        return self.acquire()
+        scheduler = self._scheduler
+        if self._depth or scheduler.closing:
+            return self.acquire()
+        self._owner, self._depth = scheduler.current, 1
+        return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -9,45 +9,48 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from failover_agent.adapters.memory import MemoryLeaseStore
+from failover_agent.core.lease_writes import schema_version
 from failover_agent.core.model import (
     Absent,
     Holder,
     Landed,
     LeaseItem,
     Member,
+    Mode,
     ServerState,
+    SyncSet,
     Timings,
     Version,
     WriteOutcome,
 )
+from failover_agent.core.promises import Promise
+from failover_agent.core.quorum import NOBODY, show
+from failover_agent.core.sync_choice import acknowledgements
 from failover_agent.core.timings import PROFILES
 from failover_agent.errors import PostgresFailed
 from tests.sim import wal as w
 from tests.sim.clients import Client, Reader
-from tests.sim.history import Ack, ClaimSent, History, LeaseWrite, Mistake, Promotion, Window
+from tests.sim.fence import fencing_of
+from tests.sim.history import Ack, ClaimSent, History, LeaseWrite, Mistake, Promised, Promotion, shown
 from tests.sim.host import Host, Session
 from tests.sim.life import VIP, Life
 from tests.sim.network import Network
 from tests.sim.postgres import SimPostgres
+from tests.sim.promises import Promises
 from tests.sim.replication import Receiver
 from tests.sim.sched import Scheduler
+from tests.sim.windows import Windows
 
 TABLES = ("rtb-a", "rtb-b")
 _NODES = (*[2] * 6, *[3] * 9, 4, 4, 5, 5, 7)
+_MODES: tuple[Mode, ...] = ("async", "quorum", "quorum", "strict")
 _PROFILES = ("fast", "fast", "fast", "balanced", "balanced", "balanced", "patient")
-
-
-@dataclass(slots=True)
-class OpenWindow:
-    line: int
-    begin: float
-    until: float
 
 
 class World:
@@ -57,8 +60,18 @@ class World:
         self.profile = dice.choice(_PROFILES)
         self.timings: Timings = PROFILES[self.profile]
         self.lag_limit_bytes = dice.choice((0, 200, 1 << 24))
+        self.fencing = fencing_of(self.dice_for("fencing"))
+        self.data_lost = False  # a volume has failed in this run
+        self.heals = 0  # how often the faults were taken back
         names = [f"db{i}" for i in range(1, dice.choice(_NODES) + 1)]
-        self.history = History(seed, "async", self.timings.ttl_s, self.lag_limit_bytes, tuple(names))
+        spare = [f"db{len(names) + 1}"] if len(names) < 7 and self.dice_for("spare").random() < 0.25 else []
+        self.mode: Mode = self.dice_for("mode").choice(_MODES)
+        second_ways = self.dice_for("second ways")
+        self.failsafe, self.relay = second_ways.random() < 0.85, second_ways.random() < 0.6
+        self.leave_after_s = self.dice_for("silence").choice((2.0, 5.0, 10.0))  # S6
+        self.history = History(seed, self.mode, self.timings.ttl_s, self.lag_limit_bytes, tuple(names))
+        self.history.suspect_after_s = self.timings.suspect_after_s
+        self.history.waits_for_fences = self.fencing.on and self.fencing.when_unanswered == "wait"
         self.events: list[tuple[float, str, str, dict[str, object]]] = []
         self.scheduler = Scheduler()
         self.network = Network(self.scheduler, self.dice_for("network"))
@@ -69,23 +82,29 @@ class World:
         self.touched_at = 0.0
         self.acked: dict[int, Ack] = {}
         self.lost: set[int] = set()  # acknowledged, and missing in a node that was promoted
+        self.promises = Promises(self)
         self.lives: list[Life] = []
+        self._handing_over: list[Life] = []  # whose agents a person told to
         self.ambushes: list[Callable[[Host, str], bool]] = []
         self._numbers = itertools.count(1)
         self._first_sent: dict[str, float] = {}
-        self._windows: dict[str, OpenWindow] = {}
+        self.windows = Windows(self.history)
         self._touching: dict[str, Life] = {}  # whose data directory is being replaced, by which process
-        self.members = {n: Member(n, f"10.0.0.{i}", f"az-{i % 3}", f"i-{n}") for i, n in enumerate(names, 1)}
+        self.members = {
+            n: Member(n, f"10.0.0.{i}", f"az-{i % 3}", f"i-{n}") for i, n in enumerate([*names, *spare], 1)
+        }
         self.hosts: dict[str, Host] = {}
         self.receivers: dict[str, Receiver] = {}
-        for index, name in enumerate(names):
+        for index, name in enumerate(self.members):
             self.hosts[name] = self._host(name, index)
+            self.hosts[name].member = name in names
+            self.hosts[name].knows = tuple(names)
         for name, host in self.hosts.items():
             self.receivers[name] = Receiver(host, self.hosts, self.network, self.dice_for(f"receiver {name}"))
         if dice.random() < 0.85:
-            self._as_if_it_had_run()
+            self._as_if_it_had_run(self.dice_for("past"))
         self._clients(dice)
-        for host in self.hosts.values():
+        for host in self.in_service():
             self.scheduler.after(dice.uniform(0, 1), self.starter(host))
 
     def dice_for(self, what: str) -> random.Random:
@@ -95,15 +114,31 @@ class World:
     def _host(self, name: str, index: int) -> Host:
         host = Host(self.scheduler, name, index, self.members[name].az, self.dice_for(f"host {name}"))
         host.postgres = SimPostgres(host, self)
-        host.on_change = self._reassess
+        host.on_change = self.windows.look
         return host
 
-    def _as_if_it_had_run(self) -> None:
+    def _as_if_it_had_run(self, dice: random.Random) -> None:
+        """Everything was stopped in an orderly way, db1 as the last primary."""
         wal = w.fresh(self.lines, "db1")
-        for host in self.hosts.values():
+        for name, host in self.hosts.items():
+            if not host.member:
+                host.token = False
+                continue
             host.postgres.wal, host.postgres.system = wal.copy(), "system of old"
             host.postgres.state, host.token = ServerState.STOPPED, False
+            host.state_notes.pages["incarnation"] = json.dumps({"id": f"copy of {name}"})
         item = LeaseItem("c", "system of old", None, 1, "old", self.timings.ttl_s, 1, w.START)
+        if self.mode != "async":
+            others = tuple(sorted(h.name for h in self.in_service() if h.name != "db1"))
+            others = others if dice.random() < 0.7 else ()
+            copies = tuple(f"copy of {name}" for name in others)
+            item = item.but(
+                mode=self.mode,
+                schema_version=schema_version(self.mode),
+                released_by="db1",
+                may_claim=("db1", *others),
+                sync=SyncSet(others, acknowledgements(len(others)), 1, copies),
+            )
         assert isinstance(self.store.write(item, only_if=Absent()), Landed)
         self.history.writes.append(LeaseWrite(0.0, "", item, 0.0))
 
@@ -111,6 +146,7 @@ class World:
         for table in TABLES:
             Client(self, table, 0.25, self.dice_for(f"client {table}"))
         Client(self, "", 0.15, self.dice_for("client"))
+        Client(self, "", 0.4, self.dice_for("client outside"), local=True)
         for host in self.hosts.values():
             if dice.random() < 0.5:
                 Reader(self, host, 0.5, self.dice_for(f"reader {host.name}"))
@@ -122,15 +158,14 @@ class World:
 
     def close(self) -> None:
         for host in self.hosts.values():
-            self._reassess(host)
-            self._end_window(host.name, self.scheduler.now)
+            self.windows.end(host)
         self.scheduler.close(iter(self.lives))
 
     def starter(self, host: Host) -> Callable[[], None]:
         """Starts the next life of the host's agent, unless one runs or the host is down."""
 
         def start() -> None:
-            if host.up and (host.life is None or not host.life.alive):
+            if host.up and host.member and (host.life is None or not host.life.alive):
                 host.life = Life(self, host)
                 self.lives.append(host.life)
                 self.trace(host.name, "agent-starts", {})
@@ -148,6 +183,23 @@ class World:
             found.update(repr(event).encode())
         return found.hexdigest()
 
+    def in_service(self) -> list[Host]:
+        return [host for host in self.hosts.values() if host.member]
+
+    @contextmanager
+    def handover_of(self, life: Life) -> Iterator[None]:
+        """While a person's order to hand over is with this agent."""
+        order = self.history.handover_ordered(self.scheduler.now, life.host.name)
+        self._handing_over.append(life)
+        try:
+            yield
+        finally:
+            self._handing_over.remove(life)
+            order.end = self.scheduler.now
+
+    def is_handing_over(self) -> bool:
+        return any(life.alive for life in self._handing_over)
+
     def next_life(self) -> int:
         return len(self.lives) + 1
 
@@ -157,39 +209,19 @@ class World:
     def new_system(self, name: str) -> str:
         return f"made by {name} at {self.scheduler.now:.3f}"
 
-    def open_session(self, host: Host, *, as_reader: bool) -> Session:
-        session = Session(next(self._numbers), host.postgres.process, as_reader)
+    def open_session(self, host: Host, *, as_reader: bool, local: bool = False) -> Session:
+        session = Session(next(self._numbers), host.postgres.process, as_reader, local)
         host.sessions[session.number] = session
         return session
 
     def acknowledged(self, ack: Ack) -> None:
-        self.acked[ack.number] = ack
         self.history.acks.append(ack)
-
-    # Windows in which a client could be told that a write is committed
-
-    def _reassess(self, host: Host) -> None:
-        now, pg = self.scheduler.now, host.postgres
-        until = host.kernel.until() if host.up and not host.paused and pg.writes() else 0.0
-        line = pg.wal.line.number if pg.wal is not None else 0
-        window = self._windows.get(host.name)
-        if window is not None and (until <= now or window.until <= now or window.line != line):
-            self._end_window(host.name, now)
-            window = None
-        if until > now:
-            if window is None:
-                self._windows[host.name] = OpenWindow(line, now, until)
-            else:
-                window.until = until
-
-    def _end_window(self, name: str, now: float) -> None:
-        window = self._windows.pop(name, None)
-        if window is not None:
-            self.history.windows.append(Window(name, window.line, window.begin, min(now, window.until)))
+        if not ack.local:
+            self.acked[ack.number] = ack
+            self.promises.acknowledged(ack)
 
     def may_write(self, name: str) -> bool:
-        self._reassess(self.hosts[name])
-        return name in self._windows
+        return self.windows.is_open(self.hosts[name])
 
     # What the ports tell
 
@@ -206,6 +238,8 @@ class World:
     def sends(self, host: Host, item: LeaseItem, only_if: Absent | Version) -> None:
         now = self.scheduler.now
         self._first_sent.setdefault(item.token, now)
+        if host.name != item.last_holder:
+            return  # a person's word, for a holder that is gone
         if item.holder is None:
             if host.postgres.writes():
                 self.mistake(host, "N3", "the lease is given away while PostgreSQL here may still write")
@@ -214,7 +248,13 @@ class World:
             self._claims(host, item, only_if)
             self.ambush(host, "claim")
         else:
-            self.ambush(host, "renewal")
+            stands = self.item()
+            moved = stands is not None and item.sync.version > stands.sync.version
+            self.ambush(host, "sync" if moved else "renewal")
+            if moved and stands is not None and stands.sync.k == 0:
+                self.ambush(host, "first-set")
+            elif moved and stands is not None and len(item.may_claim) > len(stands.may_claim):
+                self.ambush(host, "set-grows")
 
     def _claims(self, host: Host, item: LeaseItem, only_if: Absent | Version) -> None:
         stands, wal = self.item(), host.postgres.wal
@@ -229,31 +269,50 @@ class World:
                 stands.lsn - wal.flushed,
                 better,
                 stands.holder is None and stands.offered_to == host.name,
+                stands.mode != "async",
             )
         )
 
     def _is_surely_better(self, other: Host, host: Host) -> bool:
         """More WAL, and nothing for so long that the claimant can have missed it."""
         t, a, b = self.timings, other.postgres, host.postgres
-        since = self.scheduler.now - (2 * t.poll_s + 3 * t.request_timeout_s + 1.5)
+        since = self.scheduler.now - (2 * t.ask_s + 3 * t.request_timeout_s + 1.5)
         life = other.life
-        if other is host or a.wal is None or b.wal is None or a.state is not ServerState.STANDBY:
+        if other is host or a.state is not ServerState.STANDBY:
             return False
         if life is None or not life.alive or life.agent is None or not other.talks() or a.system != b.system:
             return False
         steady = [self.touched_at, self.network.healthy_since(other.name, host.name)]
         steady += [h.touched_at for h in (other, host)] + [h.moved_at for h in (other, host)]
-        fit = not life.agent.report().nofailover and a.wal.timeline == b.wal.timeline
-        return fit and a.wal.flushed > b.wal.flushed and max(steady) < since
+        told = life.agent.report()  # it takes a moment, in which data may be lost
+        if told.nofailover or not told.reads_store or a.wal is None or b.wal is None:
+            return False
+        return a.wal.timeline == b.wal.timeline and a.wal.flushed > b.wal.flushed and max(steady) < since
 
     def lands(self, host: Host, item: LeaseItem, only_if: Absent | Version) -> WriteOutcome:
+        before = self.item()
         outcome = self.store.write(item, only_if=only_if)
         if isinstance(outcome, Landed):
             now = self.scheduler.now
-            self.history.writes.append(LeaseWrite(now, host.name, item, self._first_sent[item.token]))
+            self.promises.landed(host, before, item, self._first_sent[item.token])
+            by = host.name if host.name == item.last_holder else ""
+            self.history.writes.append(LeaseWrite(now, by, item, self._first_sent[item.token]))
             who = item.holder.name if isinstance(item.holder, Holder) else f"nobody, to {item.offered_to}"
-            self.trace(host.name, "landed", {"epoch": item.epoch, "holder": who, "token": item.token})
+            self.trace(
+                host.name, "landed", {"epoch": item.epoch, "holder": who, "token": item.token} | shown(item)
+            )
         return outcome
+
+    def accepts_loss(self, host: Host, epoch: int) -> bool:
+        """Whether a person let this node take over with what may be lost."""
+        agent = host.life.agent if host.life is not None else None
+        return agent is not None and agent.body.orders.accepted_loss == epoch
+
+    def promised(self, by: Host, promise: Promise, asked_at: float) -> None:
+        self.history.promises.append(
+            Promised(asked_at, self.scheduler.now, by.name, promise.holder.name, promise.epoch, promise.ttl_s)
+        )
+        self.ambush(by, "promise")
 
     def route(self, host: Host, table: str, interface: str) -> None:
         self.tables[table] = interface
@@ -272,6 +331,8 @@ class World:
         missing = self.acked.keys() - w.commits_of(wal) - self.lost
         self.lost |= missing
         host.moved_at = self.scheduler.now
+        if (host.postgres.written, host.postgres.shown) != (NOBODY, NOBODY):
+            self.mistake(host, "S7", f"it is promoted and waits for {show(host.postgres.shown)}")
         self.history.promotions.append(
             Promotion(
                 self.scheduler.now,
@@ -328,6 +389,7 @@ class World:
         """While a data directory that holds something is being replaced (N5)."""
         others = [n for n, life in self._touching.items() if life.alive and n != host.name]
         if what:
+            self.promises.touched(host, what)
             self.ambush(host, what)
             if others:
                 self.mistake(host, "N5", f"its {what} begins while {others[0]} is being rewound or cloned")

@@ -11,7 +11,7 @@ import pkgutil
 import textwrap
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +25,7 @@ class Plant:
     function: object
     text: str
     instead: str
+    also: Plant | None = None  # the second place of a rule that stands twice
 
 
 class DoesNotFit(Exception):
@@ -70,6 +71,16 @@ def write_down(catches: dict[str, Catch]) -> None:
 @contextmanager
 def planted(plant: Plant) -> Iterator[None]:
     """Within it, the function does the wrong, whoever imported it."""
+    with ExitStack() as stack:
+        part: Plant | None = plant
+        while part is not None:
+            stack.enter_context(_planted(part))
+            part = part.also
+        yield
+
+
+@contextmanager
+def _planted(plant: Plant) -> Iterator[None]:
     function = plant.function
     assert isinstance(function, FunctionType)
     source = textwrap.dedent(inspect.getsource(function))
