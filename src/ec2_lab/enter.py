@@ -5,6 +5,7 @@ Imported by a command that has to start quickly, hence nothing heavy here.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -128,7 +129,8 @@ def _wait(child: int) -> int:
     """Wait for the child, passing on what is meant for it."""
 
     def pass_on(number: int, _frame: object) -> None:
-        os.kill(child, number)
+        with contextlib.suppress(ProcessLookupError):  # it ended in this very moment
+            os.kill(child, number)
 
     if threading.current_thread() is not threading.main_thread():
         return _exit_status(child)  # signals are the main thread's, and its own business

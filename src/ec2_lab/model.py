@@ -96,6 +96,7 @@ class Subnet:
     vpc_id: str
     cidr: str
     table_id: str
+    acl_id: str = ""
 
 
 class Direction(Enum):
@@ -121,6 +122,26 @@ class SecurityGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class AclEntry:
+    """A rule of a network ACL; the lowest number that fits decides."""
+
+    number: int
+    direction: Direction
+    allow: bool
+    protocol: str = "all"  # tcp, udp, icmp or all
+    cidr: str = "0.0.0.0/0"
+    from_port: int = 0
+    to_port: int = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkAcl:
+    acl_id: str
+    vpc_id: str
+    entries: tuple[AclEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """All of the region's networking at one moment, as the API states it."""
 
@@ -128,6 +149,7 @@ class Network:
     subnets: tuple[Subnet, ...] = ()
     tables: tuple[RouteTable, ...] = ()
     groups: tuple[SecurityGroup, ...] = ()
+    acls: tuple[NetworkAcl, ...] = ()
     interfaces: tuple[Interface, ...] = ()
 
 

@@ -21,10 +21,9 @@ from ec2_lab.model import API_ADDRESS, LabPaths
 from ec2_lab.probe import disagreements
 from ec2_lab.vpc import namespace
 from ec2_lab.vpc.names import link
+from rehearsal.aws import client
 from rehearsal.lab import Lab
 from rehearsal.waiting import wait_for
-
-from .aws import client
 
 pytestmark = pytest.mark.lab
 

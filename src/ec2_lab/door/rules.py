@@ -10,6 +10,8 @@ Simulated:
   instance <VPC user guide: subnet route tables>
 - [documented] 169.254.168.0/22 is no destination <VPC user guide: subnet route tables>
 - [documented] start, stop, reboot in a wrong state: IncorrectInstanceState <EC2 API: error codes>
+- [documented] an association or a network ACL that does not exist: InvalidAssociationID.NotFound,
+  InvalidNetworkAclID.NotFound, and nothing is changed <EC2 API: error codes>
 - [documented] a used ClientToken with other parameters: IdempotentParameterMismatch <EC2 API: ensuring
   idempotency>
 - [not supported by the lab] an instance with more than one interface
@@ -97,6 +99,15 @@ def _target_exists(call: Call, backend: Any) -> None:
         instance = _instance(backend, instance_id)
         if not primary(instance):
             raise Refused("InvalidInstanceID", f"The instance '{instance_id}' has no interface.")
+
+
+def _acl_and_association_exist(call: Call, backend: Any) -> None:
+    """Moto takes the old association away before it finds that the new ACL is missing."""
+    association, acl = call.params.get("AssociationId", ""), call.params.get("NetworkAclId", "")
+    if not any(association == a.id for found in backend.network_acls.values() for a in found.associations):
+        raise Refused("InvalidAssociationID.NotFound", f"The association ID '{association}' does not exist")
+    if acl not in backend.network_acls:
+        raise Refused("InvalidNetworkAclID.NotFound", f"The networkAcl ID '{acl}' does not exist")
 
 
 def _state_is_one_of(verb: str, *allowed: str) -> Callable[[Call, Any], None]:
@@ -187,6 +198,7 @@ def _instance(backend: Any, instance_id: str) -> Any:
 _RULES: dict[str, tuple[Callable[[Call, Any], None], ...]] = {
     "CreateRoute": (_destination_is_allowed, _route_is_new, _target_exists),
     "ReplaceRoute": (_destination_is_allowed, _target_exists),
+    "ReplaceNetworkAclAssociation": (_acl_and_association_exist,),
     "RunInstances": (_one_interface, _interface_is_available, _addresses_are_free, key_is_usable),
     "CreateVolume": (key_is_usable,),
     "CreateNetworkInterface": (_addresses_are_free,),

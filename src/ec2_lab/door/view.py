@@ -10,10 +10,12 @@ from ec2_lab.door.amend import primary
 from ec2_lab.door.rules import vpc_networks
 from ec2_lab.model import (
     SERVICE_ADDRESSES,
+    AclEntry,
     Direction,
     HostSpec,
     Interface,
     Network,
+    NetworkAcl,
     Route,
     RouteTable,
     SecurityGroup,
@@ -29,7 +31,7 @@ def network(backend: Any, plugged: Set[str]) -> Network:
     return Network(
         vpc_cidrs=tuple((v.id, tuple(str(c) for c in vpc_networks(v))) for v in backend.vpcs.values()),
         subnets=tuple(
-            Subnet(s.id, s.vpc_id, s.cidr_block, _table_of(backend, s))
+            Subnet(s.id, s.vpc_id, s.cidr_block, _table_of(backend, s), _acl_of(backend, s))
             for zone in backend.subnets.values()
             for s in zone.values()
         ),
@@ -44,6 +46,10 @@ def network(backend: Any, plugged: Set[str]) -> Network:
             for groups in backend.groups.values()
             for g in groups.values()
             if g.vpc_id
+        ),
+        acls=tuple(
+            NetworkAcl(a.id, a.vpc_id, tuple(_entry(e) for e in a.entries if e.cidr_block))
+            for a in backend.network_acls.values()
         ),
         interfaces=tuple(interface(eni) for eni in backend.enis.values()),
     )
@@ -108,6 +114,25 @@ def _table_of(backend: Any, subnet: Any) -> str:
         if table.vpc_id == subnet.vpc_id and table.main_association_id:
             main = table.id
     return main
+
+
+def _acl_of(backend: Any, subnet: Any) -> str:
+    return next(
+        (a.id for a in backend.network_acls.values() for x in a.associations if x.subnet_id == subnet.id), ""
+    )
+
+
+def _entry(entry: Any) -> AclEntry:
+    low, high = entry.port_range_from, entry.port_range_to
+    return AclEntry(
+        number=int(entry.rule_number),
+        direction=Direction.EGRESS if str(entry.egress).lower() == "true" else Direction.INGRESS,
+        allow=entry.rule_action == "allow",
+        protocol={"-1": "all", "6": "tcp", "17": "udp", "1": "icmp"}.get(str(entry.protocol), "all"),
+        cidr=entry.cidr_block,
+        from_port=int(low) if low not in (None, "") else 0,
+        to_port=int(high) if high not in (None, "") else 65535,
+    )
 
 
 def _routes(backend: Any, route: Any, plugged: Set[str]) -> list[Route]:

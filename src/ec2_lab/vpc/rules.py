@@ -12,7 +12,7 @@ Simulated:
   user guide: internet gateways>
 - [documented] only what is addressed to the metadata service from the interface's own address reaches it
   <EC2 user guide: instance metadata service>
-- [not simulated] network ACLs, idle timeouts of tracked flows, IPv6
+- [not simulated] idle timeouts of tracked flows, IPv6
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ec2_lab.model import (
     SecurityGroup,
     SecurityRule,
 )
+from ec2_lab.vpc import acls
 from ec2_lab.vpc.names import IGW, SVC, link
 
 TABLE = "vpc"
@@ -51,7 +52,8 @@ class Faults:
 
 def ruleset(network: Network, faults: Faults) -> str:
     """The whole table, as one transaction that replaces the one before."""
-    body = "\n".join([*_sets(network, faults), *_group_chains(network), *_interface_chains(network), _HOOKS])
+    chains = (*_group_chains(network), *_interface_chains(network), *acls.chains(network))
+    body = "\n".join([*_sets(network, faults), *chains, acls.HOOK, _HOOKS])
     return f"table ip {TABLE} {{}}\ndelete table ip {TABLE}\ntable ip {TABLE} {{\n{body}\n}}\n"
 
 
@@ -81,6 +83,7 @@ chain forwarding {{
   jump faults
   iifname @checked iifname . ip saddr != @owned drop
   oifname @checked oifname . ip daddr != @owned drop
+  jump borders
   ct state established,related accept
   iifname "{IGW}" goto inward
   iifname vmap @egress

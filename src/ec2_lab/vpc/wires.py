@@ -142,7 +142,8 @@ class Vpc:
 
     def _settle(self) -> None:
         """Bring the kernel from what it was last told to what the network and the cables ask for."""
-        judged = (self._network.groups, self._network.interfaces)
+        network = self._network
+        judged = (network.groups, network.interfaces, network.subnets, network.acls)
         if judged != self._judged:
             self._router.nft(rules.ruleset(self._network, self._faults))
             self._judged = judged

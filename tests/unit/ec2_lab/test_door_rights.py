@@ -14,6 +14,8 @@ from tests.unit.ec2_lab.test_door_endpoints import DOCUMENT, make_table
 
 from ec2_lab.door import ACCOUNT
 from ec2_lab.model import API_ADDRESS, DYNAMODB_ADDRESS, S3_ADDRESS
+from failover_agent.adapters.fence import IsolateSubnet, StopInstance
+from failover_agent.errors import FenceRefused, RightMissing
 from rehearsal.cluster import ROOT
 
 PORTS = {
@@ -182,6 +184,36 @@ def test_a_key_nobody_issued_is_unknown_inside_the_vpc(lab: Lab) -> None:
     assert lab.client("ec2").describe_vpcs()["Vpcs"], "the controller calls from elsewhere"
 
 
+@pytest.mark.parametrize("method", ["stop-instance", "isolate"])
+def test_the_nodes_policy_lets_it_fence_by_the_method_that_was_chosen_and_no_other(
+    lab: Lab, node: Node, method: str
+) -> None:
+    template = (ROOT / "roles/provision/templates/node-policy.json.j2").read_text()
+    values = {"provision_region": "eu-central-1", "provision_cluster": "c", "provision_store_table": "leases"}
+    values["provision_fencing_method"] = method
+    policy = json.loads(Environment(autoescape=False).from_string(template).render(values))  # noqa: S701
+    node.may(*policy["Statement"])
+    ec2, all_ec2 = node.client("ec2"), lab.client("ec2")
+    fences: dict[str, StopInstance | IsolateSubnet] = {
+        "stop-instance": StopInstance(lambda: ec2, request_timeout_s=5),
+        "isolate": IsolateSubnet(lambda: ec2, acl_id=an_acl(all_ec2, node), request_timeout_s=5),
+    }
+    other = next(fence for name, fence in fences.items() if name != method)
+
+    fences[method].prove(node.instance_id)
+    with pytest.raises(RightMissing):
+        other.prove(node.instance_id)
+    assert fences[method].is_fenced(node.instance_id) is False
+    with pytest.raises(FenceRefused, match="not allowed"):
+        other.fence(node.instance_id)
+    assert fences[method].fence(node.instance_id) is None
+
+
+def an_acl(ec2: Any, node: Node) -> str:
+    instance = ec2.describe_instances(InstanceIds=[node.instance_id])["Reservations"][0]["Instances"][0]
+    return str(ec2.create_network_acl(VpcId=instance["VpcId"])["NetworkAcl"]["NetworkAclId"])
+
+
 def test_the_nodes_policy_allows_what_the_agent_asks_and_no_more(lab: Lab, node: Node) -> None:
     """Goal: roles/provision gives enough. Method: its own template, the calls of the agent's adapters."""
     template = (ROOT / "roles/provision/templates/node-policy.json.j2").read_text()
@@ -203,5 +235,6 @@ def test_the_nodes_policy_allows_what_the_agent_asks_and_no_more(lab: Lab, node:
         ExpressionAttributeValues={":c": {"S": "c"}},
     )
 
+    assert refusal(ec2.stop_instances, InstanceIds=[node.instance_id])[0] == "UnauthorizedOperation"
     assert refusal(store.delete_table, TableName="leases")[0] == "AccessDeniedException"
     assert refusal(ec2.terminate_instances, InstanceIds=[node.instance_id])[0] == "UnauthorizedOperation"
