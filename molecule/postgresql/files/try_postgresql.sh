@@ -38,7 +38,7 @@ address=$(ask "select split_part(current_setting('listen_addresses'), ',', 1)")
 [ "$address" = '*' ] && address=$(hostname -I | cut -d' ' -f1)
 come() { PGPASSWORD=verify psql -XAtq "host=$address connect_timeout=3 dbname=postgres $1" -c 'select ssl from pg_stat_ssl where pid = pg_backend_pid()' 2>&1; }
 [ "$(come 'user=app sslmode=verify-full sslrootcert=/etc/primacy/tls/ca.crt')" = t ] || problem "a client with the right password: $(come 'user=app sslmode=verify-full sslrootcert=/etc/primacy/tls/ca.crt')"
-for stranger in 'user=app sslmode=disable' 'user=postgres sslmode=require' 'user=replicator sslmode=require'; do
+for stranger in 'user=app sslmode=disable' 'user=postgres sslmode=require' 'user=replicator sslmode=disable'; do
     answer=$(come "$stranger") && problem "'$stranger' came in: $answer"
 done
 ! setpriv --reuid nobody --clear-groups --reset-env psql -XAtq -h /run/postgresql -U postgres -d postgres -c 'select 1' >/dev/null 2>&1 ||

@@ -1,5 +1,6 @@
 #!/bin/sh
-# What is true on this host. Lines "problem: …" are faults, "restart: …" names a setting that waits.
+# What is true on this host. Lines "problem: …" are faults, "restart: …" names a setting that waits, "lower: …" one
+# that waits and becomes lower, of those that no standby may have lower than the primary runs with.
 # usage: prove.sh DATA_MOUNT BIN_DIR PORT
 mount=$1 bin=$2 port=$3
 mountpoint -q "$mount" || echo "problem: $mount is not a mount point"
@@ -14,5 +15,8 @@ set statement_timeout = '5s';
 select 'problem: ' || sourcefile || ' line ' || sourceline || ': ' || name || ': ' || error from pg_file_settings where error is not null and error <> 'setting could not be applied';
 select 'problem: pg_hba.conf line ' || line_number || ': ' || error from pg_hba_file_rules where error is not null;
 select 'problem: pg_ident.conf line ' || line_number || ': ' || error from pg_ident_file_mappings where error is not null;
-select 'restart: ' || name from pg_settings where pending_restart;
+select case when name in ('max_connections', 'max_worker_processes', 'max_wal_senders', 'max_prepared_transactions', 'max_locks_per_transaction')
+  then case when coalesce((select f.setting from pg_file_settings f where f.name = s.name order by f.seqno desc limit 1), boot_val)::numeric
+    < setting::numeric then 'lower: ' else 'restart: ' end
+  else 'restart: ' end || name from pg_settings s where pending_restart;
 SQL
