@@ -119,16 +119,34 @@ def clean() -> None:
     show_default=True,
     help="May be repeated; one cluster is brought to each in turn.",
 )
+@click.option("--mode", type=click.Choice(["async", "quorum", "strict"]), default=None)
+@click.option("--only", multiple=True, metavar="NAME", help="A step or disturbance; may be repeated.")
+@click.option("--calm", is_flag=True, help="All that must not move a primary, instead of the faults.")
+@click.option("--still", type=float, default=60.0, help="Seconds that an agent or host stands still.")
+@click.option("--keep", is_flag=True, help="Begin with the cluster that stands, if any, and leave it.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write docs/measured.md.")
+@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write its part of this page.")
 def measure(
-    runs: int, nodes: int, profiles: tuple[str, ...], json_file: Path | None, page: Path | None
+    runs: int,
+    nodes: int,
+    profiles: tuple[str, ...],
+    mode: str | None,
+    only: tuple[str, ...],
+    calm: bool,
+    still: float,
+    keep: bool,
+    json_file: Path | None,
+    page: Path | None,
 ) -> None:
     """Repeat the faults and print medians and ranges."""
-    from rehearsal.measure import LAB, Request
+    from rehearsal.calm import CALM
+    from rehearsal.measure import KINDS, LAB, Request
     from rehearsal.measure import measure as perform
 
-    asked = Request(runs, nodes, profiles, os.environ.get("EC2_LAB", LAB))
+    if unknown := sorted(set(only) - set(KINDS)):
+        raise click.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(KINDS)}")
+    names = (*only, *(CALM if calm else ()))
+    asked = Request(runs, nodes, profiles, os.environ.get("EC2_LAB", LAB), mode or "", names, still, keep)
     sys.exit(0 if perform(asked, json_file, page) else 1)
 
 

@@ -14,6 +14,16 @@ from rehearsal.lab import Lab
 from rehearsal.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
+# What `failoverctl status --json` prints, by a program that is there at once: polls on a busy machine must
+# not be what makes it busy.
+ASK_THE_AGENT = """
+import socket, sys
+asked = socket.socket(socket.AF_UNIX)
+asked.settimeout(10)
+asked.connect("/run/failover-agent/control.sock")
+asked.sendall(b"GET /cluster HTTP/1.0\\r\\nHost: agent\\r\\n\\r\\n")
+sys.stdout.write(asked.makefile().read().partition("\\n\\n")[2])
+"""
 Say = Callable[[str], None]
 Status = dict[str, Any]
 
@@ -26,6 +36,7 @@ class Wish:
     stack: str = "pgpool"
     mode: str = ""  # empty: the playbooks' default
     profile: str = "balanced"
+    max_connections: int = 0  # 0: the playbooks' default
 
     def extra_vars(self) -> list[str]:
         given = {
@@ -33,6 +44,7 @@ class Wish:
             "ha_stack": self.stack,
             "primacy_mode": self.mode,
             "primacy_profile": self.profile,
+            "postgresql_max_connections": str(self.max_connections or ""),
         }
         return [word for key, value in given.items() if value for word in ("-e", f"{key}={value}")]
 
@@ -80,15 +92,38 @@ class Cluster:
 
     def status(self) -> Status | None:
         """What failoverctl says on the first node that answers, None when none does."""
-        for node in self.lab.running("db"):
-            seen = self.lab.json_from(node, "failoverctl", "status", "--json")
-            if isinstance(seen, dict):
-                return seen
-        return None
+        return next((seen for node in self.lab.running("db") if (seen := self.status_of(node))), None)
+
+    def status_of(self, node: str) -> Status | None:
+        """The cluster as `node` knows it, None when its agent does not answer."""
+        seen = self.lab.json_from(node, "python3", "-ISc", ASK_THE_AGENT)
+        return seen if isinstance(seen, dict) and "members" in seen else None
+
+    def mode(self) -> str:
+        """The mode that the cluster is in: async, quorum or strict."""
+        return str(wait_for("a node's status", self.status, timeout_s=60)["mode"])
+
+    def switch_mode(self, mode: str) -> None:
+        """As a person does, at run time; returns when it is in force."""
+        self.lab.execute(self.primary(), "failoverctl", "config", "--mode", mode, timeout_s=120)
+        wait_for(f"mode {mode}", lambda: self.mode() == mode, timeout_s=60)
 
     def primary(self) -> str:
         """The node that serves as primary now; waits for one."""
         return wait_for("a primary", lambda: _primary(self.status()), timeout_s=120)
+
+    def heir(self) -> str:
+        """A standby whom a switchover may name; waits for one: who has just come back may not claim yet."""
+
+        def found() -> str | None:
+            status = self.status()
+            if status is None:
+                return None
+            may_claim = (status["sync"] or {}).get("may_claim", ())  # empty: in mode async anybody may
+            streaming = (str(m["name"]) for m in status["members"] if m["state"] == "streaming")
+            return next((name for name in streaming if not may_claim or name in may_claim), None)
+
+        return wait_for("a standby that may take over", found, timeout_s=120)
 
     def wait_until_whole(self, nodes: int, timeout_s: float = 240) -> Status:
         """One primary running, all others streaming, every endpoint routed to the holder."""
@@ -103,6 +138,17 @@ class Cluster:
         """Seconds from `since` (time.time()) until `node` streams again."""
         wait_for(f"{node} streaming", lambda: _state(self.status(), node) == "streaming", timeout_s)
         return time.time() - since
+
+    def alarms(self, node: str) -> list[str] | None:
+        """What `node` is alarmed about, as the others hear it; None while nobody hears it."""
+        status = self.status()
+        members = status["members"] if status else []
+        return next((m.get("alarms") for m in members if m["name"] == node), None)
+
+    def ask(self, node: str, statement: str, database: str = "postgres") -> str:
+        """What the server on `node` answers its superuser; empty when it does not."""
+        words = ("psql", "-h", "/run/postgresql", "-d", database, "-XAtqc", statement)
+        return self.lab.execute(node, "runuser", "-u", "postgres", "--", *words, check=False).strip()
 
     def nodes(self) -> dict[str, str]:
         """Addresses of the database nodes by name."""

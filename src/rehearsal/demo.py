@@ -62,7 +62,7 @@ def build(cluster: Cluster, wish: Wish, story: Story) -> None:
 def perform(cluster: Cluster, wish: Wish, story: Story) -> list[StepResult]:
     home = cluster.primary()
     with Recorder(cluster.lab, cluster.app, cluster.nodes()) as recorder:
-        stage = Stage(cluster, recorder, wish.nodes, story.say)
+        stage = Stage(cluster, recorder, wish.nodes, story.say, wish.profile, cluster.mode())
         story.say(f"writing an id every 10 ms through the virtual address; {home} is primary")
         return [power_loss(stage), switchover(stage, to=home)]
 

@@ -23,7 +23,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The longest time in which one client got no answer."""
+    """A time in which one client got no answer."""
 
     began: float  # the last ack before it was received
     ended: float  # the first ack after it was received
@@ -33,11 +33,27 @@ class Gap:
         return self.ended - self.began
 
 
+def gaps(acks: Iterable[Ack], via: str, since: float, until: float, over_s: float = 0.0) -> list[Gap]:
+    """Every gap of client `via` that touches [since, until] and is longer than `over_s`."""
+    times = sorted(ack.received for ack in acks if ack.via == via)
+    found = [Gap(a, b) for a, b in pairwise(times) if b >= since and a <= until]
+    return [gap for gap in found if gap.seconds > over_s]
+
+
 def longest_gap(acks: Iterable[Ack], via: str, since: float, until: float) -> Gap | None:
     """The longest gap of client `via` that touches [since, until]; None without two acks around it."""
-    times = sorted(ack.received for ack in acks if ack.via == via)
-    gaps = [Gap(a, b) for a, b in pairwise(times) if b >= since and a <= until]
-    return max(gaps, key=lambda gap: gap.seconds, default=None)
+    return max(gaps(acks, via, since, until), key=lambda gap: gap.seconds, default=None)
+
+
+def unexplained_s(gap: Gap, excuses: Iterable[Gap]) -> float:
+    """How much of `gap` lies outside of all `excuses`, which may overlap each other."""
+    left_s, reached = gap.seconds, gap.began
+    for excuse in sorted(excuses, key=lambda excuse: excuse.began):
+        began, ended = max(excuse.began, reached), min(excuse.ended, gap.ended)
+        if ended > began:
+            left_s -= ended - began
+            reached = ended
+    return left_s
 
 
 def lost(acks: Iterable[Ack], present: set[int]) -> list[Ack]:
@@ -45,8 +61,8 @@ def lost(acks: Iterable[Ack], present: set[int]) -> list[Ack]:
     return [ack for ack in acks if ack.id not in present]
 
 
-def double(acks: Sequence[Ack]) -> list[Ack]:
-    """Acks given by an old timeline after a newer one had begun to acknowledge.
+def double(acks: Sequence[Ack], since: float = 0.0) -> list[Ack]:
+    """Acks, received from `since` on, that an old timeline gave after a newer one had begun to acknowledge.
 
     A write counts when it was *sent* after the first ack of any newer timeline, or of another
     node on the same timeline, had been *received*: then two nodes were primary at once, however
@@ -63,7 +79,7 @@ def double(acks: Sequence[Ack]) -> list[Ack]:
             if timeline > ack.timeline or (timeline == ack.timeline and node != ack.node)
         )
 
-    return [ack for ack in acks if overtaken(ack)]
+    return [ack for ack in acks if ack.received >= since and overtaken(ack)]
 
 
 def acked_after(acks: Iterable[Ack], node: str, timeline: int, moment: float) -> list[Ack]:

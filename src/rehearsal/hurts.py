@@ -10,8 +10,9 @@ from rehearsal.cluster import Cluster
 from rehearsal.lab import Lab
 from rehearsal.phases import read_phases
 from rehearsal.steps import ASYNC_WINDOW_S, Stage, StepResult, reign, result, wait_for_another
-from rehearsal.waiting import wait_for
+from rehearsal.waiting import wait_for, wait_until
 
+DISK_FULL = "disk-full"
 POSTGRES_UNIT = "primacy-postgresql.service"
 AGENT_CGROUP = "/sys/fs/cgroup$(systemctl show -P ControlGroup failover-agent.service)/cgroup.freeze"
 
@@ -25,7 +26,9 @@ def postmaster_killed(stage: Stage) -> StepResult:
     say(f"killing the postmaster of {victim}")
     kill = f"pid=$(systemctl show -P MainPID {POSTGRES_UNIT}); date +%s.%N; kill -KILL $pid"
     fault_at = float(cluster.lab.execute(victim, "sh", "-c", kill))
-    opened_at = wait_for("a primary that opens its gate", lambda: _opened(stage, fault_at), timeout_s=90)
+    opened_at = wait_for(
+        "a primary that opens its gate", lambda: _opened(stage, fault_at), timeout_s=90, every_s=1
+    )
     wait_for("a write after that", lambda: stage.recorder.acked_since(opened_at), timeout_s=60)
     cluster.wait_until_whole(stage.nodes)
     return result("postmaster_killed", stage, fault_at, fault_at, time.time() - fault_at, may_lose_since=None)
@@ -33,66 +36,74 @@ def postmaster_killed(stage: Stage) -> StepResult:
 
 def cut_off(stage: Stage) -> StepResult:
     """No packet of the primary's host arrives anywhere, nor any at it; mended once another node serves."""
-    lab = stage.cluster.lab
-
-    @contextmanager
-    def cut(node: str) -> Iterator[None]:
-        lab.fault("cut", node)
-        try:
-            yield
-        finally:
-            lab.fault("heal", node)
-
-    return _deposed("cut_off", stage, cut, seconds=0)
+    hurt = _fault(stage.cluster.lab, "cut", "heal")
+    return _deposed("cut_off", stage, hurt, seconds=0)
 
 
-def agent_stopped(stage: Stage, seconds: float = 60.0) -> StepResult:
+def agent_stopped(stage: Stage) -> StepResult:
     """Freeze the primary's agent with PostgreSQL running on beside it, then thaw it."""
-    return _deposed("agent_stopped", stage, lambda node: frozen_agent(stage.cluster, node), seconds)
+    return _deposed("agent_stopped", stage, lambda node: frozen_agent(stage.cluster, node), stage.still_s)
 
 
-def host_paused(stage: Stage, seconds: float = 60.0) -> StepResult:
+def host_paused(stage: Stage) -> StepResult:
     """The primary's whole host stands still, as a stunned virtual machine does, and wakes up."""
+    return _deposed("host_paused", stage, _fault(stage.cluster.lab, "pause", "resume"), stage.still_s)
+
+
+def storage_hung(stage: Stage) -> StepResult:
+    """The primary's data volume does not answer; it does again once another node serves."""
     lab = stage.cluster.lab
+    return _deposed("storage_hung", stage, _fault(lab, "disk-hang", "disk-free"), seconds=0, may_lose=False)
+
+
+def disk_full(stage: Stage) -> StepResult:
+    """The primary's data volume is full until another node serves and the state is seen; then it is not."""
+    cluster = stage.cluster
 
     @contextmanager
-    def paused(node: str) -> Iterator[None]:
-        lab.fault("pause", node)
+    def full(node: str) -> Iterator[None]:
+        with _fault(cluster.lab, "disk-fill", "disk-empty")(node):
+            yield
+            wait_for("the alarm", lambda: DISK_FULL in (cluster.alarms(node) or ()), timeout_s=60)
+
+    done = _deposed("disk_full", stage, full, seconds=0, may_lose=False)
+    wait_for("the alarm's end", lambda: _calm(cluster.alarms(done.victim)), timeout_s=120)
+    return done
+
+
+def _calm(alarms: list[str] | None) -> bool:
+    return alarms is not None and DISK_FULL not in alarms
+
+
+def _fault(lab: Lab, verb: str, undo: str) -> Hurt:
+    @contextmanager
+    def hurt(node: str) -> Iterator[None]:
+        lab.fault(verb, node)
         try:
             yield
         finally:
-            lab.fault("resume", node)
+            lab.fault(undo, node)
 
-    return _deposed("host_paused", stage, paused, seconds)
-
-
-def api_down(stage: Stage, seconds: float = 30.0) -> StepResult:
-    """Nobody in the VPC reaches the API, nothing else fails; writes must go on once it is back."""
-    say, before = stage.say, reign(stage)
-    say(f"taking the API down for {seconds:.0f} s; {before.node} is primary")
-    fault_at = time.time()
-    with api_fault(stage.cluster.lab, "down", undo="up"):
-        _wait_until(fault_at + seconds)
-    back_at = time.time()
-    wait_for("a write after the API came back", lambda: stage.recorder.acked_since(back_at), timeout_s=120)
-    stage.cluster.wait_until_whole(stage.nodes)
-    return result("api_down", stage, fault_at, back_at, time.time() - back_at, may_lose_since=None)
+    return hurt
 
 
-def _deposed(name: str, stage: Stage, hurt: Hurt, seconds: float) -> StepResult:
-    """Hurt the primary until another node serves, at least for `seconds`; it comes back as a standby."""
+def _deposed(name: str, stage: Stage, hurt: Hurt, seconds: float, may_lose: bool = True) -> StepResult:
+    """Hurt the primary until another node serves, at least for `seconds`; it comes back as a standby.
+
+    `may_lose`: whether mode async allows a loss.
+    """
     cluster, say, before = stage.cluster, stage.say, reign(stage)
     say(f"{name.replace('_', ' ')}: {before.node}" + (f", for {seconds:.0f} s" if seconds else ""))
     fault_at = time.time()
     with hurt(before.node):
         first_write = wait_for_another(stage, before.node, fault_at)
         say(f"writes go on after {first_write - fault_at:.2f} s")
-        _wait_until(fault_at + seconds)
+        wait_until(fault_at + seconds)
     healed_at = time.time()
     rejoined_s = cluster.wait_until_streaming(before.node, healed_at)
     say(f"{before.node} streams again {rejoined_s:.1f} s after it was mended")
     # Until its lease ends the old primary rightly goes on, and async may lose what it took meanwhile.
-    may_lose_since = fault_at - ASYNC_WINDOW_S
+    may_lose_since = fault_at - ASYNC_WINDOW_S if may_lose else None
     return result(name, stage, fault_at, healed_at, rejoined_s, may_lose_since, deposed=before)
 
 
@@ -121,8 +132,3 @@ def _opened(stage: Stage, since: float) -> float | None:
     lab = stage.cluster.lab
     phases = read_phases(lab, lab.running("db"), since)
     return next((phase.at for phase in phases if phase.name == "opened"), None)
-
-
-def _wait_until(moment: float) -> None:
-    left_s = max(0.0, moment - time.time())
-    wait_for("the end of the fault", lambda: time.time() >= moment, left_s + 5, every_s=0.2)

@@ -72,6 +72,9 @@ class Lab:
             h["name"] for h in self.hosts() if h["name"].startswith(prefix) and h["state"] == "running"
         )
 
+    def instance_id(self, host: str) -> str:
+        return next(h["id"] for h in self.hosts() if h["name"] == host)
+
     def execute(self, host: str, *argv: str, timeout_s: float = 30, check: bool = True) -> str:
         return self.call("exec", host, "--", *argv, timeout_s=timeout_s, check=check)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from failover_agent.core.timings import PROFILES
 from rehearsal.cluster import Cluster, Say
@@ -32,10 +32,15 @@ class StepResult:
     lost_beyond_mode: int = 0  # of the lost, those the mode does not allow
     began_at: float = 0.0  # seconds since 1970
     healed_at: float = 0.0  # when what was broken was whole again
+    victim: str = ""  # the node that was hurt
 
     @property
     def good(self) -> bool:
         return self.double == 0 and self.late == 0 and self.lost_beyond_mode == 0
+
+    def with_more_lost(self, lost: int, beyond_mode: int) -> StepResult:
+        """The same step with what other clients than the recorder's have lost."""
+        return replace(self, lost=self.lost + lost, lost_beyond_mode=self.lost_beyond_mode + beyond_mode)
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -50,6 +55,8 @@ class Stage:
     nodes: int
     say: Say
     profile: str = "balanced"
+    mode: str = "async"
+    still_s: float = 60.0  # for how long a stopped agent or a paused host stands still
     judged: set[int] = field(default_factory=set)  # ids whose loss an earlier step has answered for
 
     @property
@@ -120,8 +127,12 @@ def result(
     may_lose_since: float | None,
     deposed: Reign | None = None,
 ) -> StepResult:
-    """What clients saw from `since` until now. `deposed`: whose lease was left to end by itself."""
+    """What clients saw from `since` until now. `deposed`: whose lease was left to end by itself.
+
+    `may_lose_since` is what mode async allows; the other modes never lose anything.
+    """
     until = time.time()
+    may_lose_since = may_lose_since if stage.mode == "async" else None
     wait_for("a write after the step", lambda: stage.recorder.acked_since(until), timeout_s=60)
     present = stage.recorder.present()
     acks = [ack for ack in stage.recorder.acks() if ack.received <= until]
@@ -137,12 +148,13 @@ def result(
         phases=since_fault(phases, since, gap.ended),
         acked=sum(1 for ack in acks if ack.received >= since),
         lost=len(gone),
-        double=len([ack for ack in double(acks) if ack.received >= since]),
+        double=len(double(acks, since)),
         late=len(late_acks(stage, deposed, since, healed_at)) if deposed else 0,
         rejoined_s=round(rejoined_s, 2),
         lost_beyond_mode=len([ack for ack in gone if not excused(ack, may_lose_since)]),
         began_at=since,
         healed_at=healed_at,
+        victim=deposed.node if deposed else "",
     )
 
 

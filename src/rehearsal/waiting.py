@@ -24,3 +24,9 @@ def wait_for(what: str, look: Callable[[], T | None], timeout_s: float, every_s:
                 hint="./run ctl status and the journals of failover-agent on the nodes tell how far it came.",
             )
         time.sleep(every_s)  # the condition lives on other machines and cannot wake us
+
+
+def wait_until(moment: float, every_s: float = 0.2) -> None:
+    """Until `moment`, seconds since 1970."""
+    left_s = max(0.0, moment - time.time())
+    wait_for("the end of it", lambda: time.time() >= moment, left_s + 5, every_s=every_s)

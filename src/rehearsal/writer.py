@@ -3,10 +3,11 @@
 Runs on an application host, which has psycopg and nothing of ours: the whole file is sent
 there and started with `python3 -c`. It ends when its standard input ends.
 
-Each stream is one client. `via` is a name for the report, the rest a libpq connection string.
-A client gives up a connection that is not there after CONNECT_S, and TCP gives up for it on a
-server that does not even acknowledge packets (SOCKET below, as docs/clients.md advises). An id
-without an answer is neither acknowledged nor lost.
+Each stream is one client with one connection and at most one write on its way. `via` is a name
+for the report, the rest a libpq connection string. A client without a connection makes several
+attempts at a time and takes the first that comes (`attempts`); TCP gives up for it on a server
+that does not even acknowledge packets (SOCKET below, as docs/clients.md advises). An id without
+an answer is neither acknowledged nor lost.
 
 Output, one JSON array per line:  [via, id, sent, received, node, timeline]
 Times are seconds since 1970; all hosts of the lab share one clock.
@@ -21,7 +22,8 @@ import time
 
 import psycopg
 
-CONNECT_S = 0.5  # libpq's own connect_timeout cannot go below 2 s
+from rehearsal.attempts import first_of
+
 SOCKET = " keepalives_idle=1 keepalives_interval=1 keepalives_count=2 tcp_user_timeout=1000"
 
 TABLE = "create table if not exists rehearsal (id bigint primary key, via text not null)"
@@ -32,17 +34,14 @@ WRITE = """
 """
 
 
+Connection = psycopg.AsyncConnection[tuple[str, int]]
+
+
 async def stream(via: str, dsn: str, interval_s: float, first_id: int) -> None:
     """Write first_id, first_id + 1, … until cancelled, one every `interval_s` at most."""
     next_id = first_id
     while True:
-        tick = time.monotonic()
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                connection = await psycopg.AsyncConnection.connect(dsn + SOCKET, autocommit=True)
-        except (psycopg.Error, OSError, TimeoutError):
-            await asyncio.sleep(max(0.0, interval_s - (time.monotonic() - tick)))
-            continue
+        connection = await first_of(lambda: connect(dsn), close, (psycopg.Error, OSError), interval_s)
         try:
             while True:
                 tick = time.monotonic()
@@ -50,10 +49,19 @@ async def stream(via: str, dsn: str, interval_s: float, first_id: int) -> None:
                 await write(connection, via, next_id)
                 await asyncio.sleep(max(0.0, interval_s - (time.monotonic() - tick)))
         except (psycopg.Error, OSError):
-            connection.pgconn.finish()
+            close(connection)
 
 
-async def write(connection: psycopg.AsyncConnection[tuple[str, int]], via: str, row_id: int) -> None:
+async def connect(dsn: str) -> Connection:
+    return await psycopg.AsyncConnection.connect(dsn + SOCKET, autocommit=True)
+
+
+def close(connection: Connection) -> None:
+    """At once, and without a word: the other side may not be there."""
+    connection.pgconn.finish()
+
+
+async def write(connection: Connection, via: str, row_id: int) -> None:
     sent = time.time()
     cursor = await connection.execute(WRITE, (row_id, via), prepare=True)
     row = await cursor.fetchone()

@@ -18,7 +18,7 @@ from rehearsal.steps import Stage
 
 # Never the name of a cluster that somebody works with: the tests remove it.
 LAB = os.environ.get("EC2_LAB_OF_TESTS", "scenarios")
-WISH = Wish(nodes=2)
+WISH = Wish(nodes=3)  # so the mode is quorum, as by default
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +43,14 @@ def stage(cluster: Cluster) -> Iterator[Stage]:
     """The cluster, whole, with clients writing."""
     cluster.wait_until_whole(WISH.nodes)
     with Recorder(cluster.lab, cluster.app, cluster.nodes()) as recorder:
-        yield Stage(cluster, recorder, WISH.nodes, print, WISH.profile)
+        yield Stage(cluster, recorder, WISH.nodes, print, WISH.profile, cluster.mode())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The playbooks that end the shared cluster come after whatever else lives on it."""
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.shared)
     items.sort(key=lambda item: item.path.name == "test_playbooks.py")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,12 +47,6 @@ CHANGED_VERSION = "0.1.999"
 STATES_S = 120
 
 
-def on(cluster: Cluster, node: str, statement: str, database: str = "postgres") -> str:
-    """What the server on `node` answers its superuser; empty when it does not."""
-    words = ("psql", "-h", "/run/postgresql", "-d", database, "-XAtc", statement)
-    return cluster.lab.execute(node, "runuser", "-u", "postgres", "--", *words, check=False).strip()
-
-
 def test_what_the_inventory_declares_is_made_and_a_check_finds_nothing_to_change(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -61,9 +56,9 @@ def test_what_the_inventory_declares_is_made_and_a_check_finds_nothing_to_change
 
     assert totals["changed"] > 0
     for node in cluster.nodes():
-        assert on(cluster, node, SOUGHT) == "t|t|t|t|t|t", node
+        assert cluster.ask(node, SOUGHT) == "t|t|t|t|t|t", node
         assert (
-            on(cluster, node, "select count(*) from pg_extension where extname = 'pg_trgm'", "billing") == "1"
+            cluster.ask(node, "select count(*) from pg_extension where extname = 'pg_trgm'", "billing") == "1"
         )
     checked = cluster.play("site.yml", WISH, print, tmp_path / "check.log", *words, "--check")
     assert checked["changed"] == checked["failed"] == 0, (tmp_path / "check.log").read_text()[-4000:]
@@ -113,7 +108,7 @@ def test_a_removal_leaves_one_writer_that_outlives_a_reboot_and_runs_once(
 ) -> None:
     cluster = stage.cluster
     primary = cluster.primary()
-    standby = next(node for node in cluster.nodes() if node != primary)
+    standbys = [node for node in cluster.nodes() if node != primary]
     confirmed = ("-e", "remove_confirm=primacy")
     alone = ("-e", json.dumps({"remove_hosts": [primary]}))
     for refused in ((), (*confirmed, *alone)):
@@ -130,14 +125,19 @@ def test_a_removal_leaves_one_writer_that_outlives_a_reboot_and_runs_once(
     again = cluster.play("remove.yml", WISH, print, tmp_path / "again.log", *confirmed)
     assert again["changed"] == 0
 
-    for host in (primary, standby):
-        cluster.lab.fault("crash", host)
-        cluster.lab.fault("start", host)
+    for verb in ("crash", "start"):
+        for host in (primary, *standbys):
+            cluster.lab.fault(verb, host)
     recovers = "select pg_is_in_recovery()"
-    wait_for("the primary after its reboot", lambda: on(cluster, primary, recovers) == "f", STATES_S)
+    wait_for("the primary after its reboot", lambda: cluster.ask(primary, recovers) == "f", STATES_S)
     streams = "select count(*) from pg_stat_wal_receiver where status = 'streaming'"
-    wait_for("the standby after its reboot", lambda: on(cluster, standby, streams) == "1", STATES_S)
-    assert on(cluster, standby, recovers) == "t"
+    for standby in standbys:
+        wait_for(f"{standby} after its reboot", partial(answers, cluster, standby, streams, "1"), STATES_S)
+        assert cluster.ask(standby, recovers) == "t"
+
+
+def answers(cluster: Cluster, node: str, statement: str, wanted: str) -> bool:
+    return cluster.ask(node, statement) == wanted
 
 
 def test_a_teardown_asks_first_and_leaves_nothing_but_the_data_volumes(

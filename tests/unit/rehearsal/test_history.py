@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rehearsal.history import Ack, acked_after, double, longest_gap, lost
+from rehearsal.controls import judge
+from rehearsal.history import Ack, Gap, acked_after, double, longest_gap, lost, unexplained_s
 
 
 def ack(number: int, at: float, node: str = "db1", timeline: int = 1, via: str = "writer") -> Ack:
@@ -66,3 +67,54 @@ def test_an_ack_received_after_the_lease_ended_is_named_even_if_it_was_sent_befo
     straddling = replace(ack(7, 2.9), received=3.1)
 
     assert acked_after([ack(1, 1.0), straddling], "db1", 1, moment=3.0) == [straddling]
+
+
+@pytest.mark.parametrize(
+    ("excuses", "left_s"),
+    [
+        ([], 4.0),
+        ([Gap(0.0, 5.0)], 0.0),
+        ([Gap(2.0, 3.0)], 3.0),
+        ([Gap(2.0, 3.0), Gap(2.5, 3.5)], 2.5),
+        ([Gap(2.5, 3.5), Gap(0.0, 2.0), Gap(4.9, 9.0)], 1.9),
+        ([Gap(5.0, 9.0), Gap(0.0, 1.0)], 4.0),
+    ],
+)
+def test_of_a_gap_remains_what_no_excuse_covers_however_they_overlap(
+    excuses: list[Gap], left_s: float
+) -> None:
+    assert unexplained_s(Gap(1.0, 5.0), excuses) == pytest.approx(left_s)
+
+
+def beats(via: str, *spans: tuple[float, float]) -> list[Ack]:
+    """One ack every 20 ms within each span."""
+    return [
+        ack(round(start * 1000) + i, start + i / 50, via=via)
+        for start, end in spans
+        for i in range(round((end - start) * 50) + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("local", "echo", "undisturbed", "agents_s"),
+    [
+        ([(0, 10)], [(0, 10)], True, 3.0),  # both went on: the gate or the route
+        ([(0, 4), (7, 10)], [(0, 10)], True, 0.0),  # PostgreSQL stood still
+        ([(0, 10)], [(0, 4), (7, 10)], True, 0.0),  # the network did
+        ([(0, 4), (5, 10)], [(0, 5), (6, 10)], True, 1.0),  # first the one, then the other
+        ([(0, 4), (7, 10)], [(0, 4), (7, 10)], False, 3.0),  # an agent took over meanwhile
+    ],
+)
+def test_a_gap_is_the_agents_as_far_as_no_control_shares_it(
+    local: list[tuple[float, float]], echo: list[tuple[float, float]], undisturbed: bool, agents_s: float
+) -> None:
+    clients = beats("writer", (0, 4), (7, 10))
+
+    verdict = judge(clients, beats("local", *local) + beats("echo", *echo), 1, 9, undisturbed)
+
+    assert verdict.longest_s == pytest.approx(3.0)
+    assert verdict.agents_s == pytest.approx(agents_s, abs=0.05)
+
+
+def test_a_client_that_never_wrote_had_one_gap_as_long_as_the_whole() -> None:
+    assert judge([], beats("local", (0, 10)), 1, 9, undisturbed=True).agents_s == 8
