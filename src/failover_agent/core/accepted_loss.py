@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from failover_agent.core import claiming, pausing
 from failover_agent.core import facts as f
+from failover_agent.core import other_facts as o
 from failover_agent.core.election import on_the_line
 from failover_agent.core.lsn import show
 from failover_agent.core.model import LeaseSeen, Server, ServerState
@@ -46,13 +47,13 @@ def refusal(s: Snapshot) -> str:
         return f"{s.me.name} holds the lease"
     if not isinstance(s.lease, LeaseSeen):
         return getattr(s.lease, "why", "") or "there is no lease item"
-    serves = f.serving_holder(s)
+    serves = o.serving_holder(s)
     if serves is not None:
         return f"{serves.name} serves as primary"
     if not f.the_lease_is_free_for_me(s):
         holder = s.lease.item.holder
         return f"the lease of {holder.name if holder else s.lease.item.offered_to} has not ended"
-    if bound := f.who_is_bound_by_a_promise(s):
+    if bound := o.who_is_bound_by_a_promise(s):
         return f"its holder goes on without the store, by promises of {', '.join(bound)}"
     if f.my_data_is_foreign(s):
         return "the data directory belongs to another cluster than the lease"

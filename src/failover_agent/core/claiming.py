@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 from failover_agent.core import facts as f
+from failover_agent.core import other_facts as o
 from failover_agent.core.election import Candidate, Verdict, elect, on_the_line, preference, unfit
 from failover_agent.core.lsn import show
 from failover_agent.core.model import LeaseItem, LeaseSeen, Server
@@ -70,10 +71,10 @@ def why_not(s: Snapshot) -> str:
         # P2: its holder may count on that nobody takes it without; whoever cannot gather it leaves it alone.
         return f"a claim needs {item.claim_needs}, which this agent cannot gather: upgrade it"
     if f.it_was_offered_to_me(s) and not is_expired(s.lease, s.now):
-        return unfit(f.myself(s), item, s.lag_limit_bytes)
+        return unfit(o.myself(s), item, s.lag_limit_bytes)
     if seals_decide(s):
         return _why_not_by_seals(s, item)
-    waits = [*f.unheard(s), *f.still_starting(s)]
+    waits = [*o.unheard(s), *o.still_starting(s)]
     chosen = verdict(s)
     return "" if chosen.winner == s.me.name and not waits else "another is, or may be, before it"
 
@@ -82,11 +83,11 @@ def verdict(s: Snapshot) -> Verdict:
     """The election among me and those who answer, and may claim (P2)."""
     assert isinstance(s.lease, LeaseSeen), "asked only where a lease was seen"
     item = s.lease.item
-    everybody = [f.myself(s), *(f.candidate_of(r) for r in s.fresh())]
+    everybody = [o.myself(s), *(o.candidate_of(r) for r in s.fresh())]
     # A single name is what an older agent's claim leaves behind: it must not lock everybody else out.
     named = [c for c in everybody if len(item.may_claim) < 2 or c.name in item.may_claim]
     named = [c for c in named if _may_stand_in_my_way(s, c, item)]
-    chosen = elect(named, item, s.lag_limit_bytes, f.last_holders_az(s))
+    chosen = elect(named, item, s.lag_limit_bytes, o.last_holders_az(s))
     others = [c.name for c in everybody if c not in named]
     kept_out = ((n, why_not_claim(item, n, ()) or "failover is paused") for n in others)
     return Verdict(chosen.winner, (*chosen.why_not, *kept_out))
@@ -102,7 +103,7 @@ def _may_stand_in_my_way(s: Snapshot, other: Candidate, item: LeaseItem) -> bool
 
 
 def _why_not_by_seals(s: Snapshot, item: LeaseItem) -> str:
-    if why := unfit(f.myself(s), item, math.inf) or why_not_claim(item, s.me.name, s.gathered.seals):
+    if why := unfit(o.myself(s), item, math.inf) or why_not_claim(item, s.me.name, s.gathered.seals):
         return why
     return _whose_turn(s, item) if i_may_seal(s) else _why_not_whole(s, item)
 
@@ -123,11 +124,11 @@ def _rank(s: Snapshot, of: Sealed) -> tuple[object, ...]:
     """The most advanced first; among equals, who says nothing about itself comes last. Names do not count."""
     ahead = (-of.timeline, -of.lsn)
     if of.name == s.me.name:
-        return (*ahead, False, *preference(f.myself(s), f.last_holders_az(s))[:-1])
+        return (*ahead, False, *preference(o.myself(s), o.last_holders_az(s))[:-1])
     report = s.report_of(of.name)
     if report is None:
         return (*ahead, True)
-    return (*ahead, False, *preference(f.candidate_of(report), f.last_holders_az(s))[:-1])
+    return (*ahead, False, *preference(o.candidate_of(report), o.last_holders_az(s))[:-1])
 
 
 def _why_not_whole(s: Snapshot, item: LeaseItem) -> str:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from failover_agent.core.facts import serving_holder
 from failover_agent.core.model import NodeReport, Server, ServerState
+from failover_agent.core.other_facts import serving_holder
 from failover_agent.core.slots import NOTHING_TOLD, lost_by_promotion
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.errors import LogicalSlotsAtRisk

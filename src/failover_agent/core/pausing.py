@@ -12,6 +12,7 @@ Where something is not known, each fact takes the side that moves no primary.
 from __future__ import annotations
 
 from failover_agent.core import facts as f
+from failover_agent.core import other_facts as o
 from failover_agent.core.model import LeaseItem, LeaseSeen
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.errors import FailoverPaused
@@ -81,6 +82,6 @@ def why_not_resume_here(s: Snapshot) -> str:
     if not f.the_lease_is_free_for_me(s):
         whose = f"of {item.holder.name}" if item.holder else f"offered to {item.offered_to}"
         return f"the lease {whose} has not ended"
-    if bound := f.who_is_bound_by_a_promise(s):
+    if bound := o.who_is_bound_by_a_promise(s):
         return f"its holder goes on without the store, by promises of {', '.join(bound)}"
     return ""

@@ -6,7 +6,7 @@ that a program can tell them apart. Pure.
 
 from __future__ import annotations
 
-from failover_agent.core import facts, liveness, logical_loss, pausing, verdicts
+from failover_agent.core import facts, liveness, logical_loss, other_facts, pausing, verdicts
 from failover_agent.core.model import LeaseItem, LeaseSeen, Server, SyncProgress, Unknown
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.errors import (
@@ -47,7 +47,7 @@ def _of_the_lease(s: Snapshot, cluster: str) -> tuple[AgentError, ...]:
         return (s.lease.cause or _store_silent(s.lease),)
     item = _item(s)
     if item is None:
-        fresh = s.bootstrap_token and not facts.somebody_has_data(s)
+        fresh = s.bootstrap_token and not other_facts.somebody_has_data(s)
         return verdicts.lease_present(cluster, None, fresh)
     return verdicts.holder_is_ours(item, (s.me, *s.others))
 

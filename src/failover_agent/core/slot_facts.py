@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from failover_agent.core.facts import serving_holder
 from failover_agent.core.model import Server
+from failover_agent.core.other_facts import serving_holder
 from failover_agent.core.snapshot import Snapshot
 
 SLOT_DOUBT_S = 2.0  # how long a standby tries to stream by its slot before it goes on without

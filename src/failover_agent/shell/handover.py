@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable
 
 from failover_agent.core.election import elect
-from failover_agent.core.facts import candidate_of
 from failover_agent.core.lsn import show
 from failover_agent.core.model import LeaseItem, NodeReport, Server, ServerState, Unknown
+from failover_agent.core.other_facts import candidate_of
 from failover_agent.core.snapshot import SwitchoverOrder
 from failover_agent.errors import AgentError, PeerRefused, PostgresFailed
 from failover_agent.killpoints import at

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from failover_agent.core.model import Unknown
-from failover_agent.core.rule_parts import Decision
+from failover_agent.core.rules.parts import Decision
 from failover_agent.errors import AgentError, from_fields
 
 TROUBLE_LASTS_S = 60.0

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 
-from failover_agent.core.facts import serving_holder
 from failover_agent.core.logical_loss import logical_slots_at_risk
 from failover_agent.core.model import Server, ServerState, Unknown
+from failover_agent.core.other_facts import serving_holder
 from failover_agent.core.slots import (
     NOTHING_TOLD,
     AdvanceSlot,

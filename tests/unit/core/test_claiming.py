@@ -7,8 +7,8 @@ from dataclasses import replace
 from tests.unit.core.test_rules import DB1, DB2, DB3, NOW, PRIMARY, STANDBY, following, report
 
 from failover_agent.core import snapshot as a
-from failover_agent.core.facts import STARTING_WAIT_S
 from failover_agent.core.model import Fork, Holder, LeaseItem, LeaseSeen, Server, ServerState, SyncSet
+from failover_agent.core.other_facts import STARTING_WAIT_S
 from failover_agent.core.rules import decide
 from failover_agent.core.seals import Gathered, Seal, Sealed
 from failover_agent.core.snapshot import Snapshot

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from failover_agent.core import snapshot as a
-from failover_agent.core.facts import CONNECT_S, STARTING_WAIT_S
 from failover_agent.core.model import (
     Fork,
     Heard,
@@ -19,6 +18,7 @@ from failover_agent.core.model import (
     TooNew,
     Unknown,
 )
+from failover_agent.core.other_facts import CONNECT_S, STARTING_WAIT_S
 from failover_agent.core.rules import decide
 from failover_agent.core.snapshot import Mine, Snapshot, SwitchoverOrder
 from failover_agent.core.timings import PROFILES

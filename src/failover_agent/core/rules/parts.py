@@ -1,6 +1,6 @@
 """What rules are made of besides facts: their form, actions that carry a value, details of sentences.
 
-The rules themselves, and with them everything that can change a node's course, stand in `rules`.
+The rules themselves, and with them everything that can change a node's course, stand beside it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from failover_agent.core import claiming as c
 from failover_agent.core import facts as f
+from failover_agent.core import other_facts as o
 from failover_agent.core.lsn import show
 from failover_agent.core.model import LeaseSeen, Server
 from failover_agent.core.seals import why_not_claim
@@ -19,12 +20,16 @@ from failover_agent.core.snapshot import (
     Claim,
     Follow,
     GatherSeals,
+    ShutGate,
     Snapshot,
     StopPostgres,
     SwitchOver,
+    UnbindVips,
 )
 
 Fact = Callable[[Snapshot], bool]
+
+SHUT_OUT = (ShutGate(), UnbindVips())
 
 
 def nothing(_: Snapshot) -> tuple[Action, ...]:
@@ -56,7 +61,7 @@ class Decision:
 
 
 def holder(s: Snapshot) -> str:
-    report = f.serving_holder(s)
+    report = o.serving_holder(s)
     assert report is not None, "asked only under another_node_serves"
     return report.name
 
@@ -70,7 +75,7 @@ def what_holds_replay(s: Snapshot) -> str:
 
 
 def which_wal(s: Snapshot) -> str:
-    report = f.serving_holder(s)
+    report = o.serving_holder(s)
     need = s.server.received_lsn if isinstance(s.server, Server) else 0
     return f"from {show(need)} on; it begins at {show(report.kept.oldest_wal if report else 0)}"
 
@@ -95,7 +100,7 @@ def switch_over(s: Snapshot) -> tuple[Action, ...]:
 
 
 def who_is_missing(s: Snapshot) -> str:
-    return "waiting for " + ", ".join(f.missing_for_bootstrap(s) or [min(m.name for m in s.others)])
+    return "waiting for " + ", ".join(o.missing_for_bootstrap(s) or [min(m.name for m in s.others)])
 
 
 def both_systems(s: Snapshot) -> str:
@@ -127,10 +132,10 @@ def why_not_me(s: Snapshot) -> str:
     if c.seals_decide(s) or (isinstance(s.lease, LeaseSeen) and s.lease.item.claim_needs != "any"):
         return c.why_not(s)
     chosen = c.verdict(s)
-    waits = [f"waiting a moment for {name}" for name in f.unheard(s)]
+    waits = [f"waiting a moment for {name}" for name in o.unheard(s)]
     waits += [
-        f"waiting up to {f.STARTING_WAIT_S:g} s for {name}, which replays its WAL"
-        for name in f.still_starting(s)
+        f"waiting up to {o.STARTING_WAIT_S:g} s for {name}, which replays its WAL"
+        for name in o.still_starting(s)
     ]
     return "; ".join([*waits, *(f"{name}: {why}" for name, why in chosen.why_not)])
 
