@@ -45,6 +45,11 @@ def agent_stopped(stage: Stage) -> StepResult:
     return _deposed("agent_stopped", stage, lambda node: frozen_agent(stage.cluster, node), stage.still_s)
 
 
+def agent_ended(stage: Stage) -> StepResult:
+    """The primary's agent is ended by a person who says nothing to the cluster, and started again later."""
+    return _deposed("agent_ended", stage, lambda node: _ended_agent(stage.cluster.lab, node), stage.still_s)
+
+
 def host_paused(stage: Stage) -> StepResult:
     """The primary's whole host stands still, as a stunned virtual machine does, and wakes up."""
     return _deposed("host_paused", stage, _fault(stage.cluster.lab, "pause", "resume"), stage.still_s)
@@ -105,6 +110,15 @@ def _deposed(name: str, stage: Stage, hurt: Hurt, seconds: float, may_lose: bool
     # Until its lease ends the old primary rightly goes on, and async may lose what it took meanwhile.
     may_lose_since = fault_at - ASYNC_WINDOW_S if may_lose else None
     return result(name, stage, fault_at, healed_at, rejoined_s, may_lose_since, deposed=before)
+
+
+@contextmanager
+def _ended_agent(lab: Lab, node: str) -> Iterator[None]:
+    lab.execute(node, "systemctl", "stop", "failover-agent", timeout_s=120)
+    try:
+        yield
+    finally:
+        lab.execute(node, "systemctl", "start", "failover-agent", timeout_s=120)
 
 
 @contextmanager

@@ -38,8 +38,9 @@ from failover_agent.core.relay import RouteChange
 from failover_agent.errors import PeerRefused
 from failover_agent.ports import Clock, Peers
 from tests.support.certificates import Authority
-from tests.support.machine import HandClock, NodePeers
+from tests.support.machine import HandClock
 from tests.support.seals import SealsNothing
+from tests.support.ways import NodePeers
 
 ME = "db1"
 ADDRESSES = {"db1": "127.0.0.1", "db2": "127.0.0.2", "db3": "127.0.0.3"}

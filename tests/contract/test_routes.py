@@ -14,7 +14,8 @@ from failover_agent.adapters.routes import Ec2RouteTables
 from failover_agent.core.model import Unknown
 from failover_agent.errors import ApiRefused, RouteDidNotMove
 from failover_agent.ports import RouteTables
-from tests.support.machine import HandClock, NodeRoutes
+from tests.support.machine import HandClock
+from tests.support.ways import NodeRoutes
 
 from .moto_server import MotoServer, client
 

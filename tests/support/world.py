@@ -20,21 +20,9 @@ from failover_agent.shell.agent import Agent, Ports, Settings
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.threads import Inline
 from tests.support.fence import Cloud, NodeFence
-from tests.support.machine import (
-    Disk,
-    Dummy,
-    HandClock,
-    HandProbes,
-    KernelGate,
-    MemoryPostgres,
-    NodePeers,
-    NodeRoutes,
-    NodeStore,
-    Opening,
-    Pages,
-    Systemd,
-    Token,
-)
+from tests.support.machine import Dummy, HandClock, HandProbes, KernelGate, Opening, Pages, Systemd, Token
+from tests.support.memory_postgres import Disk, MemoryPostgres
+from tests.support.ways import NodePeers, NodeRoutes, NodeStore
 
 VIP = "172.16.52.1"
 TICK_S = 0.01  # events closer together than this may happen in any order

@@ -1,4 +1,4 @@
-"""Goal: the invariant in rules.py. Method: decide every small snapshot there is."""
+"""Goal: the invariant of the rules. Method: decide every small snapshot there is."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.quorum import BALANCED, SUSPECT_S, nothing_is_lost, quorum
+from tests.support.safety import assert_safe, serving
 from tests.support.world import World
 
 from failover_agent import killpoints
@@ -22,14 +23,8 @@ def disarmed() -> Iterator[None]:
     killpoints.arm("", lambda: None)
 
 
-def serving(world: World) -> list[str]:
-    return [name for name in world.nodes if world.acknowledges(name)]
-
-
-def assert_safe(world: World) -> None:
-    assert world.overlapping_gates() == []
-    assert world.promoted_with_readers == []
-    assert world.served_unnamed == []
+def assert_kept(world: World) -> None:
+    assert_safe(world)
     assert nothing_is_lost(world)
 
 
@@ -60,7 +55,7 @@ def test_after_a_power_loss_a_sealed_member_takes_over_before_the_lease_ends() -
     assert SUSPECT_S - BALANCED.beat_s <= took <= FAST_S < BALANCED.ttl_s
     assert world.lease().epoch == 2
     assert world.lease().token != token
-    assert_safe(world)
+    assert_kept(world)
 
 
 @pytest.mark.parametrize(("before_s", "waits"), [(0.05, True), (AHEAD_S + 0.05, False)])
@@ -102,7 +97,7 @@ def test_the_member_that_is_ahead_claims_whoever_ranks_first() -> None:
     world.run_until(lambda: bool(serving(world)))
 
     assert serving(world) == ["db3"]
-    assert_safe(world)
+    assert_kept(world)
 
 
 def test_who_was_sealed_for_another_looks_at_once_whether_to_claim_itself() -> None:
@@ -175,7 +170,7 @@ def test_an_agent_that_is_stopped_is_missed_and_its_gate_is_shut_before_another_
 
     assert serving(world) != []
     assert "db1" not in serving(world)
-    assert_safe(world)
+    assert_kept(world)
 
 
 def test_five_nodes_lose_their_primary_and_one_member_at_once() -> None:
@@ -185,7 +180,7 @@ def test_five_nodes_lose_their_primary_and_one_member_at_once() -> None:
     world.power_off("db5")
 
     assert world.run_until(lambda: bool(serving(world))) <= FAST_S + BALANCED.request_timeout_s
-    assert_safe(world)
+    assert_kept(world)
 
 
 # Waiting
@@ -206,7 +201,7 @@ def test_short_of_seals_the_cluster_waits_and_says_for_whom() -> None:
 
     world.power_on("db3")
     world.run_until(lambda: bool(serving(world)))
-    assert_safe(world)
+    assert_kept(world)
 
 
 def test_a_persons_word_is_the_only_way_past_missing_seals_and_hears_what_is_missing() -> None:
@@ -283,7 +278,7 @@ def test_a_member_that_vanishes_between_vote_and_seal_leaves_the_other_sealed_an
 
     world.power_on(gone)
     world.run_until(lambda: bool(serving(world)))
-    assert_safe(world)
+    assert_kept(world)
 
 
 def test_who_dies_between_its_seals_and_its_claim_is_replaced_by_the_next() -> None:
@@ -295,7 +290,7 @@ def test_who_dies_between_its_seals_and_its_claim_is_replaced_by_the_next() -> N
 
     assert world.died
     assert serving(world) != world.died
-    assert_safe(world)
+    assert_kept(world)
 
 
 def test_a_primary_that_comes_back_before_the_claim_makes_the_seals_worthless() -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from tests.support.safety import serving
 from tests.support.world import World
 
 from failover_agent.core.lsn import show
 from failover_agent.core.model import Version
-
-
-def serving(world: World) -> list[str]:
-    return [name for name in world.nodes if world.acknowledges(name)]
 
 
 def db2_serves_for_a_moment(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.support.safety import serving
 from tests.support.world import World
 
 from failover_agent import killpoints
@@ -18,10 +19,6 @@ def world() -> Iterator[World]:
     world.run(5)
     yield world
     killpoints.arm("", lambda: None)
-
-
-def serving(world: World) -> list[str]:
-    return [name for name in world.nodes if world.acknowledges(name)]
 
 
 def history(world: World) -> dict[str, tuple[str, str]]:

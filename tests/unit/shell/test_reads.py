@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.safety import assert_safe, serving
 from tests.support.world import World
 
 from failover_agent.core.model import ServerState
@@ -14,15 +15,6 @@ def world() -> World:
     assert world.bring_up() == "db1"
     world.run(5)
     return world
-
-
-def serving(world: World) -> list[str]:
-    return [name for name in world.nodes if world.acknowledges(name)]
-
-
-def assert_safe(world: World) -> None:
-    assert world.overlapping_gates() == []
-    assert world.promoted_with_readers == []
 
 
 def test_standbys_that_stream_let_readers_in_and_say_so(world: World) -> None:

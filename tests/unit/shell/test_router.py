@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.machine import NodeRoutes
+from tests.support.ways import NodeRoutes
 from tests.support.world import World
 
 

@@ -1,0 +1,14 @@
+"""The cluster in memory that most tests of the shell begin with."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.world import World
+
+
+@pytest.fixture(params=[("db1", "db2"), ("db1", "db2", "db3")], ids=["two nodes", "three nodes"])
+def world(request: pytest.FixtureRequest) -> World:
+    """Whole, with db1 serving."""
+    world = World(*request.param)
+    assert world.bring_up() == "db1"
+    return world
