@@ -58,21 +58,7 @@ def run(
     """
     if on_line is not None:
         return _run_with_lines(argv, timeout_s=timeout_s, env=env, user=user, on_line=on_line)
-    who = _user(user)
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=_environment(env),
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        cwd="/",
-        user=who.uid,
-        group=who.gid,
-        extra_groups=who.groups,
-    )
+    process = _start(argv, env, user, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     if on_start is not None:
         on_start(process.pid)
     try:
@@ -91,21 +77,7 @@ def _run_with_lines(
     user: str | None,
     on_line: Callable[[str], None],
 ) -> Finished:
-    who = _user(user)
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=_environment(env),
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        cwd="/",
-        user=who.uid,
-        group=who.gid,
-        extra_groups=who.groups,
-    )
+    process = _start(argv, env, user, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     late = threading.Timer(timeout_s, _kill_group, args=(process,))
     late.start()
     last: list[str] = []
@@ -121,6 +93,27 @@ def _run_with_lines(
     if overdue:
         raise TookTooLong(f"{Path(argv[0]).name} took longer than {timeout_s:g} s")
     return Finished(status, "", "".join(last))
+
+
+def _start(
+    argv: Sequence[str], env: Mapping[str, str] | None, user: str | None, *, stdin: int, stdout: int
+) -> subprocess.Popen[str]:
+    """A session of its own, so that all of it can be killed; no directory of ours is kept busy by it."""
+    who = _user(user)
+    return subprocess.Popen(
+        argv,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=_environment(env),
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        cwd="/",
+        user=who.uid,
+        group=who.gid,
+        extra_groups=who.groups,
+    )
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
