@@ -134,7 +134,8 @@ def _bootstrap(work: Path, progress: Progress) -> None:
     )
     argv = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"]
     argv += [f"--include={','.join(recipe.packages('base'))}", f"--customize-hook={download}"]
-    argv += ['--aptopt=Acquire::Languages "none"', *(f"--dpkgopt={option}" for option in DPKG_OPTIONS)]
+    argv += ['--aptopt=Acquire::Languages "none"', '--aptopt=Acquire::Retries "3"']
+    argv += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
     argv += [recipe.RELEASE, str(work / "rootfs"), *sources]
     run(argv, hint="does `apt-get update` work on this machine, and does its mirror carry the release?")
 
