@@ -165,7 +165,7 @@ def api(code: str, text: str = "because", status: int = 400) -> ClientError:
 
 def stop(error: Exception | None) -> tuple[Unknown | None, list[dict[str, Any]]]:
     ec2 = Says(error)
-    return StopInstance(lambda: ec2, request_timeout_s=5).fence("i-1"), ec2.asked
+    return StopInstance(lambda: ec2, request_timeout_s=30).fence("i-1"), ec2.asked
 
 
 def test_a_machine_is_stopped_by_force_without_a_shutdown_of_its_system() -> None:

@@ -191,7 +191,7 @@ def test_an_unreachable_endpoint_is_unknown_within_the_request_timeout(way: str)
 
 def test_a_table_that_does_not_exist_is_unknown_and_named(server: MotoServer) -> None:
     store = DynamoLeaseStore(
-        dynamodb_client(server.url), table="nowhere", cluster="primacy", request_timeout_s=5
+        dynamodb_client(server.url), table="nowhere", cluster="primacy", request_timeout_s=30
     )
 
     for call in every_call(store):

@@ -45,7 +45,7 @@ from tests.support.ways import NodePeers
 ME = "db1"
 ADDRESSES = {"db1": "127.0.0.1", "db2": "127.0.0.2", "db3": "127.0.0.3"}
 MEMBERS = {name: Member(name, address, f"az-{name}", f"i-{name}") for name, address in ADDRESSES.items()}
-REQUEST_S = 2.0  # generous: what is asserted is what comes, not how fast
+REQUEST_S = 6.0  # generous: what is asserted is what comes, not how fast
 STREAMING = Server(
     ServerState.STANDBY,
     system_identifier="7312345678901234567",
@@ -205,7 +205,7 @@ def ring(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ring]:
 def soon(fact: Callable[[], bool]) -> bool:
     """Whether it comes true: what a member said may be on its way."""
     clock = SystemClock()
-    until = clock.now() + 20
+    until = clock.now() + 60
     while not (true := fact()) and clock.now() < until:
         clock.wait(threading.Event(), 0.02)
     return true
@@ -252,12 +252,12 @@ def test_an_answer_is_newer_than_the_question(ring: Ring) -> None:
 
 
 def test_reports_name_every_other_member_and_never_us(ring: Ring) -> None:
+    def told() -> dict[str, str]:
+        heard = ring.peers.reports()
+        return {name: said.report.name for name, said in heard.items() if isinstance(said, Heard)}
+
     assert set(ring.peers.reports()) == {"db2", "db3"}
-    assert soon(lambda: all(isinstance(heard, Heard) for heard in ring.peers.reports().values()))
-    assert {name: heard.report.name for name, heard in ring.peers.reports().items()} == {  # type: ignore[union-attr]
-        "db2": "db2",
-        "db3": "db3",
-    }
+    assert soon(lambda: told() == {"db2": "db2", "db3": "db3"})
 
 
 def test_a_silent_member_becomes_unknown_and_says_nothing_for_the_others(ring: Ring) -> None:
@@ -268,7 +268,7 @@ def test_a_silent_member_becomes_unknown_and_says_nothing_for_the_others(ring: R
     assert isinstance(ring.peers.ask("db2"), Unknown)
     # What it said last may count for a moment, and then no longer.
     assert soon(lambda: isinstance(ring.peers.reports()["db2"], Unknown))
-    assert isinstance(ring.peers.reports()["db3"], Heard)
+    assert soon(lambda: isinstance(ring.peers.reports()["db3"], Heard))
 
 
 def test_who_is_no_member_is_unknown(ring: Ring) -> None:

@@ -117,9 +117,9 @@ def way(server: MotoServer, tmp_path: Path) -> Iterator[Way]:
     clock, journal, authority = SystemClock(), Journal(SystemClock().wall), Authority(tmp_path / "tls")
     ec2 = client("ec2", server.url)
     table_id, interfaces = route_table(ec2)
-    good = DynamoLeaseStore(dynamodb_client(server.url), table=TABLE, cluster="primacy", request_timeout_s=5)
+    good = DynamoLeaseStore(dynamodb_client(server.url), table=TABLE, cluster="primacy", request_timeout_s=30)
     cut = DynamoLeaseStore(dynamodb_client(NOBODY, 1), table=TABLE, cluster="primacy", request_timeout_s=1)
-    good_routes = Ec2RouteTables(lambda: ec2, table_ids=[table_id], request_timeout_s=5)
+    good_routes = Ec2RouteTables(lambda: ec2, table_ids=[table_id], request_timeout_s=30)
     cut_routes = Ec2RouteTables(
         lambda: client("ec2", NOBODY, 1), table_ids=[table_id], request_timeout_s=0.25
     )
@@ -139,7 +139,7 @@ def way(server: MotoServer, tmp_path: Path) -> Iterator[Way]:
                 context=client_context(authority.ca, *authority.certificate(name, ADDRESSES[name])),
                 clock=clock,
                 ask_s=0.2,
-                request_timeout_s=5,
+                request_timeout_s=30,
             )
             peers.start()
             stack.callback(peers.stop)
