@@ -181,7 +181,7 @@ def test_a_killed_lab_is_removed_by_the_next_up_or_down_and_its_neighbour_lives_
             lab.up(sys.stderr)
             _run_alone(lab)
             os.kill(_daemon(lab), signal.SIGKILL)
-            wait_for("the daemon's end", lambda: not lab.is_up(), timeout_s=10)
+            wait_for("the daemon's end", lambda: not lab.is_up(), timeout_s=BOOT_S)
             assert namespace.exists(paths.router_netns)
             assert lab_cgroup(paths).is_dir()
 

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 VPC, CIDR = "vpc-01", "10.0.0.0/16"
 VIP = "172.16.0.1"
-ANSWER_S = 0.5  # long for one packet between namespaces; how long we listen to silence
+ANSWER_S = 1.0  # long for one packet between namespaces; how long we listen to silence
 PORT = 5432
 EVERYWHERE = ("0.0.0.0/0",)
 
