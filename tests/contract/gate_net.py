@@ -21,7 +21,8 @@ NODE_IPV6, MEMBER_IPV6 = "fd00:1::1", "fd00:2::2"
 PORT, REPLICATION_PORT = 5432, 5433
 VIP, VIP_IPV6 = "172.16.52.1", "fd99::1"
 PLAN = GatePlan(PORT, REPLICATION_PORT, (MEMBER, MEMBER_IPV6), (0,), (VIP, VIP_IPV6))
-A_WHILE_S = 2.0
+A_WHILE_S = 5.0
+AT_ONCE_S = 0.9  # who is met with silence calls again after a second
 
 
 @dataclass

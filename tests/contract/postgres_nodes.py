@@ -30,7 +30,7 @@ from .namespaces import entered, node_with_neighbours
 USER = "postgres"
 MEMBERS = {"db1": "10.9.0.1", "db2": "10.9.0.2"}
 READY_S = 20.0
-SOON_S = 20.0  # until a fact that nothing stands in the way of has come true
+SOON_S = 60.0  # until a fact that nothing stands in the way of has come true
 
 
 def newest_bin_dir() -> Path:

@@ -18,6 +18,7 @@ from failover_agent.errors import GateFailed
 
 from .gate_net import (
     A_WHILE_S,
+    AT_ONCE_S,
     NODE,
     NODE_FOR_MEMBER,
     NODE_IPV6,
@@ -36,40 +37,43 @@ pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="nee
 
 
 def test_a_shut_gate_refuses_everybody_at_once_also_loopback_and_members(net: Net) -> None:
-    assert refused(net, NODE) < 0.5
-    assert refused(net, NODE_IPV6) < 0.5
-    assert refused(net, "127.0.0.1", source=net.node) < 0.5
-    assert refused(net, "::1", source=net.node) < 0.5
-    assert refused(net, NODE_FOR_MEMBER, source=net.member) < 0.5
+    assert refused(net, NODE) < AT_ONCE_S
+    assert refused(net, NODE_IPV6) < AT_ONCE_S
+    assert refused(net, "127.0.0.1", source=net.node) < AT_ONCE_S
+    assert refused(net, "::1", source=net.node) < AT_ONCE_S
+    assert refused(net, NODE_FOR_MEMBER, source=net.member) < AT_ONCE_S
 
 
 def test_an_open_gate_lets_clients_through_on_both_families(net: Net) -> None:
-    net.gate.open_until(now() + 5)
+    net.gate.open_until(now() + 60)
 
     assert echo(net.call(NODE)) == b"ping"
     assert echo(net.call(NODE_IPV6)) == b"ping"
 
 
 def test_the_gate_shuts_by_itself_within_milliseconds_of_its_deadline(net: Net) -> None:
-    """Method: one connection sends all the time; its last echo must have come before the deadline."""
-    deadline = now() + 0.6
+    """Method: one connection sends all the time; what was sent after the deadline has no echo. When an
+    echo is read tells nothing: on a busy machine it may lie there for a while.
+    """
+    deadline = now() + 2.0
     net.gate.open_until(deadline)
-    connection, last = net.call(), 0.0
+    connection, sent, answered = net.call(), 0.0, 0.0
 
     with contextlib.suppress(OSError):
-        while now() < deadline + A_WHILE_S:
+        while sent < deadline + A_WHILE_S:
+            sent = now()
             echo(connection)
-            last = now()
+            answered = sent
 
-    assert deadline - 0.1 < last < deadline + 0.02
-    assert refused(net, NODE) < 0.5
+    assert deadline - 1.0 < answered < deadline + 0.02
+    assert refused(net, NODE) < AT_ONCE_S
 
 
 def test_after_the_deadline_no_answer_leaves_on_an_established_connection(net: Net) -> None:
     """The commit that was asked for before the deadline must not be acknowledged after it."""
     with entered(net.node):
         listener = socket.create_server((NODE, PORT), reuse_port=True)  # more specific: it gets the call
-    net.gate.open_until(now() + 5)
+    net.gate.open_until(now() + 60)
     client = net.call()
     server, _ = listener.accept()
     assert client.send(b"commit") == 6
@@ -84,7 +88,7 @@ def test_after_the_deadline_no_answer_leaves_on_an_established_connection(net: N
 
 
 def test_a_reset_may_leave_a_shut_gate_so_that_clients_learn_at_once(net: Net) -> None:
-    net.gate.open_until(now() + 5)
+    net.gate.open_until(now() + 60)
     client = net.call()
     assert echo(client) == b"ping"
 
@@ -94,12 +98,12 @@ def test_a_reset_may_leave_a_shut_gate_so_that_clients_learn_at_once(net: Net) -
     client.sendall(b"anybody there?")
     with pytest.raises(ConnectionResetError):
         client.recv(10)
-    assert now() - begun < 0.5
+    assert now() - begun < AT_ONCE_S
 
 
 def test_refreshes_never_glitch(net: Net) -> None:
     """Method: new connections and one old one all the time, a hundred refreshes beside them."""
-    net.gate.open_until(now() + 5)
+    net.gate.open_until(now() + 60)
     old, done, failures = net.call(), threading.Event(), list[BaseException]()
 
     def knock() -> None:
@@ -114,7 +118,7 @@ def test_refreshes_never_glitch(net: Net) -> None:
     knocking = threading.Thread(target=knock)
     knocking.start()
     for _ in range(100):
-        net.gate.open_until(now() + 1)
+        net.gate.open_until(now() + 30)
         time.sleep(0.002)
     done.set()
     knocking.join()
@@ -126,7 +130,7 @@ def test_a_refresh_shortens_as_well_as_prolongs(net: Net) -> None:
     net.gate.open_until(now() + 60)
     net.gate.open_until(now() + 0.2)
 
-    until(lambda: _is_refused(net), within_s=1.0)
+    until(lambda: _is_refused(net), within_s=10.0)
 
 
 def _is_refused(net: Net) -> bool:
@@ -162,14 +166,14 @@ def test_a_process_stopped_in_the_middle_of_a_refresh_leaves_the_gate_shut(net: 
 
 
 def test_the_absolute_bound_shuts_even_where_the_element_lives_on(net: Net) -> None:
-    net.gate.open_until(now() + 0.3)
+    net.gate.open_until(now() + 2)
     element = f"{TABLE} open {{ {PORT} timeout 60s }}"
     with entered(net.node):
         text = f"delete element {TABLE} open {{ {PORT} }}\nadd element {element}\n"
         subprocess.run(("nft", "-f", "-"), input=text, text=True, check=True)
     assert echo(net.call()) == b"ping"
 
-    until(lambda: _is_refused(net), within_s=1.0)
+    until(lambda: _is_refused(net), within_s=10.0)
 
 
 def test_an_opening_in_the_past_is_refused_and_shuts(net: Net) -> None:
@@ -185,9 +189,9 @@ def test_an_opening_in_the_past_is_refused_and_shuts(net: Net) -> None:
 def test_a_member_replicates_through_a_shut_gate_and_nobody_else(net: Net, address: str) -> None:
     assert echo(net.call(address, REPLICATION_PORT, source=net.member)) == b"ping"
 
-    assert refused(net, NODE, REPLICATION_PORT) < 0.5
-    assert refused(net, "127.0.0.1", REPLICATION_PORT, source=net.node) < 0.5
-    assert refused(net, address, PORT, source=net.member) < 0.5
+    assert refused(net, NODE, REPLICATION_PORT) < AT_ONCE_S
+    assert refused(net, "127.0.0.1", REPLICATION_PORT, source=net.node) < AT_ONCE_S
+    assert refused(net, address, PORT, source=net.member) < AT_ONCE_S
 
 
 def test_only_postgres_and_root_may_call_a_replication_port_from_a_node(net: Net) -> None:
@@ -260,7 +264,7 @@ def test_an_orphans_old_answer_never_leaves_a_gate_that_opens_again(net: Net) ->
     """PROTOCOL G7. Method: an answer is written behind a shut gate and its process dies; then it opens."""
     with entered(net.node):
         listener = socket.create_server((NODE, PORT), reuse_port=True)
-    net.gate.open_until(now() + 5)
+    net.gate.open_until(now() + 60)
     client = net.call()
     server, _ = listener.accept()
     net.gate.shut()
@@ -268,14 +272,14 @@ def test_an_orphans_old_answer_never_leaves_a_gate_that_opens_again(net: Net) ->
     server.close()
 
     assert net.gate.end_sessions() == 1
-    net.gate.open_until(now() + 5)
+    net.gate.open_until(now() + 60)
 
     with pytest.raises(ConnectionResetError):
         client.recv(100)
 
 
 def test_every_session_is_ended_on_both_families_and_the_listener_stays(net: Net) -> None:
-    net.gate.open_until(now() + 5)
+    net.gate.open_until(now() + 60)
     clients = [net.call(NODE), net.call(NODE_IPV6), net.call(NODE)]
     assert [echo(c) for c in clients] == [b"ping"] * 3
 
@@ -287,7 +291,7 @@ def test_every_session_is_ended_on_both_families_and_the_listener_stays(net: Net
     for client in clients:
         with pytest.raises(ConnectionResetError):
             client.recv(100)
-    net.gate.open_until(now() + 5)
+    net.gate.open_until(now() + 60)
     assert echo(net.call()) == b"ping"
 
 

@@ -19,7 +19,7 @@ from .gate_net import Net, gated_net, now
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
-SHORT_S, LONG_S = 0.4, 60.0
+SHORT_S, LONG_S = 2.0, 60.0
 
 
 @dataclass

@@ -89,7 +89,7 @@ def test_a_rewind_that_dies_after_it_overwrote_is_not_started_but_cloned(pair: t
     with entered(db2.namespace):
         db2.postgres.clone("db1", lambda _: None)
     db2.postgres.start_standby("db1")
-    assert any(caught_up(db2, db1) for _ in looks(20, 0.1))
+    assert any(caught_up(db2, db1) for _ in looks(60, 0.1))
     end(db1)
     db2.postgres.promote(20, SystemClock().now() + 20, above=1)
     db2.postgres.checkpoint()
@@ -105,7 +105,7 @@ def test_a_rewind_that_dies_after_it_overwrote_is_not_started_but_cloned(pair: t
     with entered(db1.namespace):
         db1.postgres.clone("db2", lambda _: None)
     db1.postgres.start_standby("db2")
-    assert any(caught_up(db1, db2) for _ in looks(20, 0.1))
+    assert any(caught_up(db1, db2) for _ in looks(60, 0.1))
     assert list(db1.plan.data_dir.parent.glob("main.kept-*"))
     assert list((db1.plan.data_dir.parent / "diverged").iterdir())
 

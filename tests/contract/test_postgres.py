@@ -26,7 +26,7 @@ from .postgres_nodes import Node, look, two_nodes
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
-SOON_S = 15.0
+SOON_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from .postgres_nodes import two_nodes
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 SOON_S = 60.0
-PROMOTE_S = 20.0
+PROMOTE_S = 60.0
 
 
 @dataclass

@@ -208,7 +208,7 @@ def test_a_volume_that_hangs_is_seen_and_postgresql_left_without_a_wait(node: No
         writer.start()
         begun = SystemClock().now()
         until(lambda: watch.health.hung)
-        assert SystemClock().now() - begun < LIMITS.storage_hung_after_s + 5
+        assert SystemClock().now() - begun < LIMITS.storage_hung_after_s + 30
         seen = node.postgres.observe()
         assert isinstance(seen, Server), "a look touches nothing that hangs"
         assert seen.received_lsn > 0, "what was flushed is known without the volume"
@@ -216,7 +216,7 @@ def test_a_volume_that_hangs_is_seen_and_postgresql_left_without_a_wait(node: No
         begun = SystemClock().now()
         with pytest.raises(PostgresFailed):
             node.postgres.kill(1)
-        assert SystemClock().now() - begun < 4
+        assert SystemClock().now() - begun < 30  # it gives up, and does not hang with it
         assert node.unit.processes(), "the writer hangs in the kernel"
 
         subprocess.run(("fsfreeze", "-u", str(volume)), check=True)

@@ -26,7 +26,7 @@ from .postgres_nodes import Node, look, two_nodes
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
-SOON_S = 30.0
+SOON_S = 60.0
 SEGMENT = 16 << 20
 SMALL = (
     "wal_keep_size=0\nmax_slot_wal_keep_size=48MB\nmin_wal_size=32MB\nmax_wal_size=32MB\nwal_level=logical\n"

@@ -24,7 +24,7 @@ from .postgres_nodes import USER, Node, look, two_nodes, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
-SOON_S = 20.0
+SOON_S = 60.0
 STOP_S = 60.0  # more than any bound below allows, so that keeping to it shows
 LITTLE_S = 15.0  # signals, a checkpoint of next to nothing, looks, on a machine with other work
 

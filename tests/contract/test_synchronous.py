@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
 ]
 
-SOON_S = 20.0
+SOON_S = 60.0
 HANGS_S = 2.0  # a commit that has not come back by now waits for somebody
 DB2 = waits(["db2"], 1)
 
