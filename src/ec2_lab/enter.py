@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import selectors
@@ -27,6 +28,9 @@ CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x20000000, 0x40000000
 # The host's cgroup for what came in this way: below `payload`, so that the host itself sees it too.
 CGROUP = "payload/ec2-lab-exec"
 CONNECT_TIMEOUT_S = 10.0
+# A host whose power was cut says no word more: without keepalive a tunnel into it would wait for ever.
+GONE = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 3))
 CHUNK_BYTES = 65536
 CANNOT_EXECUTE = 126  # as shells say it
 NOT_FOUND = 127
@@ -71,7 +75,7 @@ def tunnel(paths: LabPaths, host: str, port: int) -> None:
     """Join stdin and stdout with a TCP connection to `host`, made from inside the VPC's router.
 
     The stand-in for an EC2 Instance Connect Endpoint, for ssh's ProxyCommand. Returns when both
-    directions have ended; closing one leaves the other open.
+    directions have ended; closing one leaves the other open. A host that is silent for two minutes has ended.
     """
     address = _address(paths, host)
     namespace = Path("/run/netns") / paths.router_netns
@@ -93,7 +97,14 @@ def tunnel(paths: LabPaths, host: str, port: int) -> None:
     with connection:
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _pump(connection, sys.stdin.fileno(), sys.stdout.fileno())
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+        try:
+            _pump(connection, sys.stdin.fileno(), sys.stdout.fileno())
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
 
 
 def _become(procs: int, inside: int, argv: Sequence[str]) -> None:

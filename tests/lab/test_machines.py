@@ -62,6 +62,7 @@ while data := client.recv(65536):
     got += data
 client.sendall(got[::-1])
 """
+PROGRAM = "import sys; from ec2_lab import enter, model; {}"
 BOOT_S = 90.0
 # Generous: the machine may be busy. Idle, sshd answers half a second after the boot began.
 SSH_WITHIN_S = 60.0
@@ -115,7 +116,7 @@ def said(script: str) -> str:
 
 
 def python(program: str, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    argv = [sys.executable, "-c", f"import sys; from ec2_lab import enter, model; {program}", *words]
+    argv = [sys.executable, "-c", PROGRAM.format(program), *words]
     return subprocess.run(argv, check=True, input=stdin, stdout=subprocess.PIPE, timeout=BOOT_S)
 
 
@@ -310,6 +311,24 @@ def test_a_tunnel_carries_both_directions_and_closes_them_one_by_one(host: Hosts
     got = python("enter.tunnel(model.LabPaths(sys.argv[1]), 'db1', 7)", PATHS.name, stdin=sent)
 
     assert got.stdout == sent[::-1]
+
+
+def test_a_tunnel_into_a_host_that_says_no_word_more_ends(host: Hosts) -> None:
+    """As after a power loss, or after `ec2-lab down` under a connection that ssh has kept."""
+    shell(f"cat > /run/server.py <<'END'\n{BACKWARDS}\nEND\nsystemd-run --quiet python3 /run/server.py")
+    wait_for_file(host, "/run/listening")
+    sooner = "enter.KEEPALIVE = tuple((option, 1) for option, _ in enter.KEEPALIVE)"
+    code = f"{sooner}; enter.tunnel(model.LabPaths(sys.argv[1]), 'db1', 7)"
+    argv = [sys.executable, "-c", PROGRAM.format(code), PATHS.name]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as tunnel:
+        try:
+            accepted = "ss --no-header --tcp state established '( sport = 7 )' | grep -q ."
+            wait_for(lambda: shell(accepted) == 0)
+            ip("-n", NETNS, "link", "set", "ens5", "down")
+            assert tunnel.wait(BOOT_S) == 0
+        finally:
+            tunnel.kill()
+            ip("-n", NETNS, "link", "set", "ens5", "up")
 
 
 def test_sweep_removes_what_a_killed_owner_left(host: Hosts) -> None:
