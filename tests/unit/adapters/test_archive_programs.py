@@ -18,7 +18,7 @@ from failover_agent.adapters.server import Doors
 from failover_agent.adapters.systemd import looks
 
 NAME = "000000010000000000000002"
-SOON_S = 20.0
+SOON_S = 60.0
 
 
 class Referee(FakeAgent):

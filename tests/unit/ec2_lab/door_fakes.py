@@ -118,7 +118,7 @@ class RecordingMachines:
         return 1 if self.power(instance_id) is not Power.OFF else None
 
 
-def until(fact: Callable[[], bool], within_s: float = 10.0) -> None:
+def until(fact: Callable[[], bool], within_s: float = 60.0) -> None:
     """Wait until a fact holds; fails when it does not in time."""
     end = time.monotonic() + within_s
     pause = threading.Event()

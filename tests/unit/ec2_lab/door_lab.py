@@ -74,7 +74,7 @@ class Lab:
             endpoint_url=f"http://127.0.0.1:{port or self.port}",
             aws_access_key_id="AKIACONTROLLER",
             aws_secret_access_key="x",
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=20, max_pool_connections=16),
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=16),
         )
 
     def port_of(self, app: Wsgi) -> int:

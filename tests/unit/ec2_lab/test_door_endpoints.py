@@ -103,7 +103,7 @@ def test_an_unsigned_call_is_refused(lab: Lab) -> None:
     request = urllib.request.Request(f"http://127.0.0.1:{lab.port}/", data=b"{}", headers=headers)
 
     with pytest.raises(HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=5)  # noqa: S310 - our own
+        urllib.request.urlopen(request, timeout=60)  # noqa: S310 - our own
 
     assert refused.value.headers["x-amzn-ErrorType"] == "MissingAuthenticationToken"
 
@@ -138,7 +138,7 @@ class Imds:
         named = {key.replace("_", "-"): value for key, value in headers.items()}
         request = urllib.request.Request(self.url + path, method=method, headers=named)  # noqa: S310 - our own
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - our own
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own
                 return answer.status, answer.read().decode()
         except HTTPError as refused:
             return refused.code, ""

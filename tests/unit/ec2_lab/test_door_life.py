@@ -99,7 +99,7 @@ def test_a_forced_stop_silences_first_and_cuts_the_power(lab: Lab, flag: str) ->
     [("stop", "stopping", "stopped"), ("terminate", "shutting-down", "terminated")],
 )
 def test_the_api_learns_of_a_death_a_while_after_it(lab: Lab, how: str, between: str, at_last: str) -> None:
-    lab.door.engine.states_lag_s = 0.3
+    lab.door.engine.states_lag_s = 3.0
     lab.door.front.patience_s = 0.0
     instance_id, eni = lab.run("db1")
     lab.until_state(instance_id, "running")

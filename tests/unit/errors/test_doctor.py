@@ -45,7 +45,7 @@ def test_results_come_in_the_order_of_the_checks_whoever_ends_first() -> None:
     first_may_end = threading.Event()
 
     def slow() -> Finding:
-        assert first_may_end.wait(20)
+        assert first_may_end.wait(60)
         return Finding("slow")
 
     def quick() -> Finding:
@@ -64,7 +64,7 @@ def test_a_check_that_hangs_is_named_and_hides_nothing() -> None:
         hanging, other = run(
             Check("disk", lambda: Finding(str(for_ever.wait()))),
             Check("interface", lambda: Finding("on", (CHECK_ON,))),
-            deadline_s=0.2,
+            deadline_s=2.0,
         )
     finally:
         for_ever.set()
@@ -214,7 +214,7 @@ def greet(authority: Authority, port: int, name: str, behind_s: float = 0.0) -> 
     cert, key = authority.certificate("db1", "127.0.0.1")
     member = Member(name, "127.0.0.1", "a", "i-1")
     context = client_context(authority.ca, cert, key)
-    return inspect_host.greet(member, port, context, 10.0, lambda: time.time() - behind_s)
+    return inspect_host.greet(member, port, context, 60.0, lambda: time.time() - behind_s)
 
 
 @pytest.mark.parametrize("behind_s", [0.0, 100.0, -100.0])
@@ -224,7 +224,7 @@ def test_another_agents_clock_is_learnt_from_its_answer(
     greeting = greet(authority, port, "db2", behind_s)
 
     assert greeting.report.name == "db2"
-    assert abs(greeting.clock_ahead_s - behind_s) < 4, "whole seconds, and a slow machine"
+    assert abs(greeting.clock_ahead_s - behind_s) < 30, "whole seconds, and a slow machine"
 
 
 def test_an_agent_that_is_silent_or_somebody_else_is_named(authority: Authority, port: int) -> None:

@@ -323,8 +323,9 @@ def test_a_lease_that_cannot_be_judged_is_neither_a_lease_nor_none(
 
 
 def test_a_store_out_of_reach() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        nobody = f"http://127.0.0.1:{taken.getsockname()[1] + 1}"
+    with socket.socket() as unused, socket.create_server(("127.0.0.1", 0)) as taken:
+        unused.bind(("127.0.0.1", 0))  # ours, and nobody listens
+        nobody = f"http://127.0.0.1:{unused.getsockname()[1]}"
         deaf = f"http://127.0.0.1:{taken.getsockname()[1]}"
         for url in (nobody, deaf):
             store = DynamoLeaseStore(

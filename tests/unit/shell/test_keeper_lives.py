@@ -60,7 +60,7 @@ def test_nobody_opens_the_gate_between_its_shutting_and_the_forgetting_of_the_le
 
     keeper.gate.shut = shut_and_let_the_loop_in  # type: ignore[method-assign]
     keeper.drop("refused")
-    rival.join(timeout=5)
+    rival.join(timeout=60)
 
     assert not rival.is_alive()
     assert not setup.gate.is_open()
