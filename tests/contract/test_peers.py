@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ import pytest
 
 from failover_agent.adapters.app import App
 from failover_agent.adapters.clock import SystemClock
-from failover_agent.adapters.peers import HttpPeers, client_context
+from failover_agent.adapters.peers import SWITCHOVER_TIMEOUT_S, HttpPeers, client_context
 from failover_agent.adapters.server import Doors
 from failover_agent.core.model import (
     Fork,
@@ -302,6 +303,24 @@ def test_an_order_is_passed_on_once_and_its_answer_comes_back(ring: Ring, outcom
     ring.silence("db2")
     assert isinstance(ring.peers.order_switchover("db2", "db3"), Unknown)
     assert len(ring.agents["db2"].asked) == 1
+
+
+def test_an_order_to_a_member_that_takes_no_connection_is_answered_soon(tmp_path: Path) -> None:
+    """A member without power: the kernel here takes the connection in its place, and nobody speaks TLS."""
+    authority, clock = Authority(tmp_path), SystemClock()
+    with socket.create_server((ADDRESSES["db2"], 0)) as deaf:
+        peers = HttpPeers(
+            ME,
+            (MEMBERS["db2"],),
+            port=deaf.getsockname()[1],
+            context=client_context(authority.ca, *authority.certificate(ME, ADDRESSES[ME])),
+            clock=clock,
+            ask_s=0.05,
+            request_timeout_s=REQUEST_S,
+        )
+        began = clock.now()
+        assert isinstance(peers.order_switchover("db2", "db3"), Unknown)
+        assert clock.now() - began < SWITCHOVER_TIMEOUT_S / 2
 
 
 def test_an_order_to_switch_the_mode_is_passed_on_and_its_answer_comes_back(ring: Ring) -> None:

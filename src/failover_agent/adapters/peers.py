@@ -30,6 +30,8 @@ from failover_agent.core.seals import Seal, Sealed, counts_as_heard
 from failover_agent.ports import Clock
 
 SWITCHOVER_TIMEOUT_S = 100.0
+WRITE_ORDER_TIMEOUT_S = 20.0  # the other writes the lease, and waits 15 s for the store at the most
+CONNECT_S = 5.0  # who has lost power takes no connection: the person who gave the order is told soon
 SEAL_TIMEOUT_S = 5.0  # the other ends a receiver and looks at its WAL before it answers
 KEPT_S = 2.0  # shorter than the other's door keeps an idle connection (server.SOCKET_TIMEOUT_S)
 # An answer is current until the next question, the answer's own time, and one more try.
@@ -170,10 +172,10 @@ class HttpPeers:
         return self._post(name, "/failover", body, SWITCHOVER_TIMEOUT_S, again=False)
 
     def order_mode(self, name: str, mode: Mode) -> Mapping[str, object] | Unknown:
-        return self._post(name, "/mode", {"mode": mode}, SWITCHOVER_TIMEOUT_S)
+        return self._post(name, "/mode", {"mode": mode}, WRITE_ORDER_TIMEOUT_S)
 
     def order_pause(self, name: str, pause: bool) -> Mapping[str, object] | Unknown:
-        return self._post(name, "/pause", {"pause": pause}, SWITCHOVER_TIMEOUT_S)
+        return self._post(name, "/pause", {"pause": pause}, WRITE_ORDER_TIMEOUT_S)
 
     def wake(self, name: str) -> None:
         if name in self._clients:
@@ -219,9 +221,10 @@ class HttpPeers:
         client = self._clients.get(name)
         if client is None:
             return Unknown(f"{name} is no member")
+        bounds = httpx.Timeout(timeout_s, connect=min(timeout_s, CONNECT_S))
         try:
             response = self._bounded.call(
-                lambda: client.post(path, json=dict(body), timeout=timeout_s), timeout_s
+                lambda: client.post(path, json=dict(body), timeout=bounds), timeout_s
             )
             answer = response.json()
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
