@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,9 @@ class Control:
     ) -> tuple[int, dict[str, Any]]:
         try:
             response = self._client.request(method, path, json=body, timeout=timeout_s)
+            if response.status_code == HTTPStatus.REQUEST_TIMEOUT and method == "GET":
+                # The agent waited for our words; on a busy machine we may be slow to say them.
+                response = self._client.request(method, path, json=body, timeout=timeout_s)
             answer = response.json()
         except (httpx.HTTPError, ValueError) as error:
             raise NoAgent.about(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from failover_agent.adapters import inspect_host
 from failover_agent.adapters.clock import SystemClock
@@ -23,6 +24,15 @@ from failover_agent.wiring import gate_plan, postgres_plan
 
 GATE_UNIT, AGENT_UNIT = "failover-gate.service", "failover-agent.service"
 RUNS = (ServerState.STANDBY, ServerState.PRIMARY)
+LOOKS = 5  # each is bounded by a second, which is short where the doctor itself waits for a processor
+
+
+def look_again(observe: Callable[[], Server | Unknown]) -> Server | Unknown:
+    """What a look showed: the last of several, where each met silence."""
+    for _ in range(LOOKS - 1):
+        if not isinstance(seen := observe(), Unknown):
+            return seen
+    return observe()
 
 
 class Host:
@@ -39,7 +49,7 @@ class Host:
             raise half_rewound(str(self.plan.data_dir))
         with self._lock:
             if self._seen is None:
-                self._seen = self._postgres.observe()
+                self._seen = look_again(self._postgres.observe)
         if isinstance(self._seen, Unknown):
             raise self._seen.cause or postgres_silent(self._seen)
         if self._seen.state is ServerState.ABSENT:

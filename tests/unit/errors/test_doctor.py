@@ -21,8 +21,9 @@ from failover_agent.adapters.app import App
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.peers import client_context
 from failover_agent.adapters.server import Doors
+from failover_agent.checkup.host import LOOKS, look_again
 from failover_agent.cli.ctl import main
-from failover_agent.core.model import Member, Mode, NodeReport, Unknown
+from failover_agent.core.model import Member, Mode, NodeReport, Server, ServerState, Unknown
 from failover_agent.core.verdicts import DAY_S
 from failover_agent.errors import (
     AgentError,
@@ -56,6 +57,15 @@ def test_results_come_in_the_order_of_the_checks_whoever_ends_first() -> None:
 
     assert [(r.check, r.finding.found) for r in results] == [("a", "slow"), ("b", "quick")]
     assert problems(results) == ()
+
+
+@pytest.mark.parametrize(("silences", "seen"), [(0, True), (LOOKS - 1, True), (LOOKS, False)])
+def test_a_server_is_silent_only_where_several_looks_meet_silence(silences: int, seen: bool) -> None:
+    """One look is bounded by a second, and on a busy machine that is no proof."""
+    server = Server(ServerState.STANDBY)
+    answers: Iterator[Server | Unknown] = iter([*[Unknown("it does not answer")] * silences, server])
+
+    assert (look_again(lambda: next(answers)) == server) is seen
 
 
 def test_a_check_that_hangs_is_named_and_hides_nothing() -> None:
