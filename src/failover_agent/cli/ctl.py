@@ -11,17 +11,20 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar, get_args
+from typing import Any, ParamSpec, TypeVar, get_args
 
 import click
 from rich.console import Console
 
 from failover_agent import config as configuration
 from failover_agent.adapters.control_client import Control
+from failover_agent.adapters.systemd import looks
 from failover_agent.cli import table
 from failover_agent.cli.version import own_version
 from failover_agent.core.model import Mode
 from failover_agent.errors import AgentError
+
+READ_S = 10.0  # by then a node has read what its holder wrote, unless the store is away for it
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,7 +108,7 @@ def config(path: Path, mode: str | None, as_json: bool) -> None:
     """Show what commits are promised, or switch it, for the whole cluster and while it runs."""
     control = _control(path)
     switched = control.switch_mode(mode) if mode else {}
-    cluster = control.cluster()
+    cluster = _cluster_in(control, mode) if mode else control.cluster()
     told = {"changed": bool(switched.get("changed")), "before": switched.get("before")} if mode else {}
     told |= {"mode": switched.get("mode", cluster["mode"]), "sync": cluster["sync"]}
     if as_json:
@@ -118,6 +121,16 @@ def config(path: Path, mode: str | None, as_json: bool) -> None:
     else:
         console.print(f"mode {told['mode']}")
     console.print(table.sync_line(cluster))
+
+
+def _cluster_in(control: Control, mode: str) -> dict[str, Any]:
+    """The cluster, once this node has read of the mode that its holder has written."""
+    cluster = control.cluster()
+    for _left in looks(READ_S, every_s=0.2):
+        if cluster["mode"] == mode:
+            break
+        cluster = control.cluster()
+    return cluster
 
 
 @main.command()
