@@ -215,7 +215,8 @@ def load(path: Path) -> Config:
     try:
         plain = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise ConfigRefused(f"{path} cannot be read: {error.strerror}", hint="Run the playbook.") from error
+        hint = "Run it as root." if isinstance(error, PermissionError) else "Run the playbook."
+        raise ConfigRefused(f"{path} cannot be read: {error.strerror}", hint=hint) from error
     except yaml.YAMLError as error:
         raise ConfigRefused(f"{path} is no YAML: {error}", hint="Run the playbook.") from error
     return parse(plain, where=str(path))

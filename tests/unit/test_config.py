@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from failover_agent.config import Config, parse
+from failover_agent.config import Config, load, parse
 from failover_agent.core.fencing import Fencing
 from failover_agent.errors import ConfigRefused
 
@@ -132,3 +133,24 @@ def test_what_is_wrong_is_refused_and_named(path: str, value: object, named: str
 def test_a_file_without_settings_is_refused(plain: object) -> None:
     with pytest.raises(ConfigRefused):
         parse(plain, where="agent.yml")
+
+
+@pytest.mark.parametrize(
+    ("why", "remedy"),
+    [
+        (PermissionError(13, "Permission denied"), "as root"),
+        (FileNotFoundError(2, "No such file"), "playbook"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_what_helps(
+    monkeypatch: pytest.MonkeyPatch, why: OSError, remedy: str
+) -> None:
+    def refuse(_path: Path) -> str:
+        raise why
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+
+    with pytest.raises(ConfigRefused, match=f"agent.yml cannot be read: {why.strerror}") as refused:
+        load(Path("/etc/failover-agent/agent.yml"))
+
+    assert remedy in refused.value.hint
