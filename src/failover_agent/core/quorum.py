@@ -207,10 +207,12 @@ def next_step(at: Standing) -> Step:
         return WriteItem(laxer(at.sync, at.shown, at.wanted))  # laxer: the store first
     if of_item(at.sync) != at.wanted:
         return _tighten(at, at.shown)
-    if at.sealed:
-        # Sealed and never claimed: a new version is what ends a seal (F4).
-        return WriteItem(SyncSet(at.sync.members, at.sync.k, at.sync.version + 1))
-    return InPlace()
+    return _unseal(at) if at.sealed else InPlace()
+
+
+def _unseal(at: Standing) -> Step:
+    """Members are sealed and nobody claimed: a new version, and nothing else, ends a seal (F4)."""
+    return WriteItem(SyncSet(at.sync.members, at.sync.k, at.sync.version + 1))
 
 
 def _tighten(at: Standing, shown: Waits) -> Step:
@@ -219,7 +221,9 @@ def _tighten(at: Standing, shown: Waits) -> Step:
         return SetPostgres(shown)
     behind = behind_barrier(at.barrier, at.flushed)
     if len(shown.members) - len(behind) < shown.k:
-        return AwaitBarrier(at.barrier.lsn, behind)
+        # Who is sealed takes no WAL until a later version stands. → both standbys sealed while one was on its
+        # way out of S: the barrier waited for them, they for a version, and every commit hung for good.
+        return _unseal(at) if at.sealed else AwaitBarrier(at.barrier.lsn, behind)
     return WriteItem(SyncSet(shown.members, shown.k, at.sync.version + 1))
 
 

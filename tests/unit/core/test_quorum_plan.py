@@ -209,6 +209,19 @@ def test_a_sealed_member_gets_a_new_version_though_nothing_else_changes() -> Non
     assert next_step(replace(at, sealed=("c",))) == WriteItem(SyncSet(("b", "c"), 1, 2))
 
 
+@pytest.mark.parametrize("sealed", [("b",), ("b", "c")])
+def test_who_is_sealed_is_not_waited_for_at_a_barrier(sealed: tuple[str, ...]) -> None:
+    """F4. → b and c sealed while c was on its way out; the primary lived on, and no commit ever came back."""
+    nobody_streams = replace(
+        settled(waits("bc", 1), waits("b", 1), waits("b", 1)), barrier=Barrier(waits("b", 1), END), flushed={}
+    )
+
+    assert next_step(nobody_streams) == AwaitBarrier(END, ("b",))
+    assert next_step(replace(nobody_streams, sealed=sealed)) == WriteItem(SyncSet(("b", "c"), 1, 2))
+    caught_up = replace(nobody_streams, sealed=sealed, flushed={"b": END})
+    assert next_step(caught_up) == WriteItem(SyncSet(("b",), 1, 2))
+
+
 def test_a_data_directory_may_be_touched_only_when_nothing_counts_on_it() -> None:
     clear = settled(B, B, B)
 
