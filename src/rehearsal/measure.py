@@ -22,6 +22,7 @@ from rehearsal.lab import Lab
 from rehearsal.recorder import Recorder
 from rehearsal.sealing import replay_blocked
 from rehearsal.steps import Stage, StepResult, power_loss, switchover
+from rehearsal.waiting import wait_until
 
 LAB = "measure"
 STILL_S = 60.0
@@ -119,7 +120,7 @@ def repeat(cluster: Cluster, wish: Wish, asked: Request, story: Story) -> Iterat
                 cluster.wait_until_whole(wish.nodes)
                 # One fault at a time: who has just come back votes for nobody for one ttl (P1), and a second
                 # fault within that time would be answered as late as that.
-                time.sleep(stage.ttl_s)
+                wait_until(time.time() + stage.ttl_s)
                 done = STEPS[name](stage) if name in STEPS else disturb(stage, name)
                 story.say(f"{number + 1}. {told(done)}")
                 yield done

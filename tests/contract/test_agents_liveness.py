@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -15,10 +15,9 @@ import pytest
 import yaml
 
 from failover_agent.adapters.postgres import process
-from failover_agent.adapters.systemd import looks
 
 from .postgres_nodes import Node
-from .test_agents import World, world  # noqa: F401  # a fixture is asked for by its name
+from .test_agents import World, until, world  # noqa: F401  # a fixture is asked for by its name
 from .test_probes import fill, mount
 
 pytestmark = [
@@ -33,11 +32,6 @@ LIVENESS = {
 }  # the least that `patient` allows
 
 TRIES = 3
-SOON_S = 180.0  # each wait spans a handover and a rejoin, on a machine that may be busy
-
-
-def until(fact: Callable[[], bool]) -> None:
-    assert any(fact() for _left in looks(SOON_S, 0.1)), "did not come true in time"
 
 
 @pytest.fixture

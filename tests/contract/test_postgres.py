@@ -15,18 +15,15 @@ import pytest
 from failover_agent import killpoints
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.postgres import diverged, on_disk
-from failover_agent.adapters.systemd import looks
 from failover_agent.core import lsn
 from failover_agent.core.model import Server, ServerState, Unknown
 from failover_agent.core.promotion import Beginning
 from failover_agent.errors import DataDirectoryRefused, LeaseMovedOn, PostgresFailed, RewindNotBegun
 
 from .namespaces import entered
-from .postgres_nodes import Node, look, two_nodes
+from .postgres_nodes import Node, look, two_nodes, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-SOON_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +41,6 @@ def steps() -> list[str]:
 
 
 def quiet(_line: str) -> None: ...
-
-
-def until(fact: Callable[[], bool]) -> None:
-    assert any(fact() for _left in looks(SOON_S, 0.05)), "did not come true in time"
 
 
 class Died(BaseException):

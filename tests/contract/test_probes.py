@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -26,14 +26,13 @@ from failover_agent.core.model import Server, ServerState
 from failover_agent.errors import PostgresFailed
 
 from .namespaces import node_with_neighbours
-from .postgres_nodes import Node, certificates, make_node, newest_bin_dir
+from .postgres_nodes import Node, certificates, make_node, newest_bin_dir, until
 
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
 ]
 
-SOON_S = 60.0
 LIMITS = Limits(stuck_after_s=6.5, storage_hung_after_s=4.5, ballast_bytes=2 * FULL_BYTES)
 VOLUME_MIB = 640
 
@@ -118,10 +117,6 @@ def mount(image: Path, volume: Path, mib: int = VOLUME_MIB) -> None:
     subprocess.run(("mkfs.ext4", "-q", "-F", str(image)), check=True)
     subprocess.run(("mount", "-o", "loop", str(image), str(volume)), check=True)
     subprocess.run(("chown", "postgres:postgres", str(volume)), check=True)
-
-
-def until(fact: Callable[[], bool]) -> None:
-    assert any(fact() for _left in looks(SOON_S, 0.05)), "did not come true in time"
 
 
 def state(node: Node) -> ServerState | None:

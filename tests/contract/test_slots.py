@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from failover_agent.adapters.clock import SystemClock
-from failover_agent.adapters.systemd import looks
 from failover_agent.core.model import ServerState
 from failover_agent.core.slots import (
     CreateSlot,
@@ -22,11 +21,10 @@ from failover_agent.core.slots import (
 )
 
 from .namespaces import entered
-from .postgres_nodes import Node, look, two_nodes
+from .postgres_nodes import Node, look, two_nodes, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
-SOON_S = 60.0
 SEGMENT = 16 << 20
 SMALL = (
     "wal_keep_size=0\nmax_slot_wal_keep_size=48MB\nmin_wal_size=32MB\nmax_wal_size=32MB\nwal_level=logical\n"
@@ -61,10 +59,6 @@ def pair(nodes: tuple[Node, Node]) -> tuple[Node, Node]:
 
 
 def quiet(_line: str) -> None: ...
-
-
-def until(fact: Callable[[], bool]) -> None:
-    assert any(fact() for _left in looks(SOON_S, 0.05)), "did not come true in time"
 
 
 def slots(node: Node) -> SlotsSeen:
