@@ -61,10 +61,18 @@ class Recorder:
         return bool(self.sent_since(moment, via))
 
     def present(self) -> set[int]:
-        """Ids that the primary of this moment has."""
-        rows = self._lab.execute(
-            self._app, "psql", "-XAtqc", "select id from rehearsal", "service=writer", timeout_s=60
-        )
+        """Ids that the primary of this moment has.
+
+        Asked through the virtual address and, as any client would, again where the door is just shut.
+        """
+        return wait_for(f"the rehearsal's table, read from {self._app}", self._read_ids, timeout_s=30)
+
+    def _read_ids(self) -> set[int] | None:
+        query = "select id from rehearsal"
+        try:
+            rows = self._lab.execute(self._app, "psql", "-XAtqc", query, "service=writer", timeout_s=60)
+        except BuildFailed:
+            return None
         return {int(row) for row in rows.split()}
 
     def _hear(self, line: str) -> None:
