@@ -111,6 +111,13 @@ def with_interface(network: Network, name: str, **changes: object) -> Network:
     return dataclasses.replace(network, interfaces=tuple(interfaces))
 
 
+def open_to_all(network: Network) -> Network:
+    """The network with groups that let everything in and out."""
+    anything = rule(Direction.INGRESS, "all", cidrs=EVERYWHERE)
+    groups = tuple(dataclasses.replace(g, rules=(anything, OUT)) for g in network.groups)
+    return dataclasses.replace(network, groups=groups)
+
+
 def to(name: str, destination: str = f"{VIP}/32") -> Route:
     return Route(destination, TargetKind.INTERFACE, eni(name))
 
