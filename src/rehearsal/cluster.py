@@ -13,6 +13,7 @@ from rehearsal.errors import BuildFailed
 from rehearsal.lab import Lab
 from rehearsal.waiting import wait_for
 
+ORDER_S = 180.0  # for how long an order is given again
 ROOT = Path(__file__).resolve().parents[2]
 # What `failoverctl status --json` prints, by a program that is there at once: polls on a busy machine must
 # not be what makes it busy.
@@ -103,9 +104,36 @@ class Cluster:
         """The mode that the cluster is in: async, quorum or strict."""
         return str(wait_for("a node's status", self.status, timeout_s=60)["mode"])
 
+    def order(self, node: str, *words: str) -> None:
+        """failoverctl on `node`, again while it is refused.
+
+        As a person would: the agent of a busy node answers late, and a refusal has changed nothing.
+        """
+        wait_for(f"failoverctl {' '.join(words)}", lambda: self._taken(node, *words) is not None, ORDER_S)
+
+    def switch_over(self, to: str) -> str:
+        """Ordered of whoever is primary, until `to` is; what failoverctl said of it, as JSON.
+
+        Refused for a moment is a standby that streams anew, or whose agent answered late.
+        """
+
+        def ordered() -> str | None:
+            primary = self.primary()
+            return "" if primary == to else self._taken(primary, "switchover", "--to", to, "--yes", "--json")
+
+        return wait_for(f"a switchover to {to} to be taken", ordered, ORDER_S)
+
+    def _taken(self, node: str, *words: str) -> str | None:
+        """What failoverctl printed; None where it refused, which is told."""
+        try:
+            return self.lab.execute(node, "failoverctl", *words, timeout_s=120)
+        except BuildFailed as refused:
+            print(refused)
+            return None
+
     def switch_mode(self, mode: str) -> None:
         """As a person does, at run time; returns when it is in force."""
-        self.lab.execute(self.primary(), "failoverctl", "config", "--mode", mode, timeout_s=120)
+        self.order(self.primary(), "config", "--mode", mode)
         wait_for(f"mode {mode}", lambda: self.mode() == mode, timeout_s=60)
 
     def primary(self) -> str:

@@ -27,9 +27,19 @@ class Lab:
 
     def call(self, *words: str, timeout_s: float = 120, check: bool = True) -> str:
         """Standard output of one command; raises BuildFailed with its words when it fails."""
-        done = subprocess.run(
-            self.command(*words), capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL
-        )
+        try:
+            done = subprocess.run(
+                self.command(*words),
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired as late:
+            raise BuildFailed(
+                f"ec2-lab {' '.join(words[:5])} did not end within {timeout_s:g} s",
+                hint="./run lab status shows whether the host runs; what was begun on it goes on.",
+            ) from late
         if check and done.returncode:
             raise BuildFailed(
                 f"ec2-lab {' '.join(words[:3])} ended with {done.returncode}: {done.stderr.strip()[-800:]}",

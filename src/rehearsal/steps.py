@@ -10,7 +10,7 @@ from rehearsal.cluster import Cluster, Say
 from rehearsal.errors import RehearsalError
 from rehearsal.history import Ack, acked_after, double, longest_gap, lost
 from rehearsal.leases import last_write
-from rehearsal.phases import read_phases, since_fault
+from rehearsal.phases import first_after_opening, read_phases, since_fault
 from rehearsal.recorder import Recorder
 from rehearsal.waiting import wait_for
 
@@ -102,7 +102,7 @@ def switchover(stage: Stage, to: str) -> StepResult:
     before = cluster.primary()
     say(f"switching over from {before} to {to}")
     began_at = time.time()
-    cluster.lab.execute(before, "failoverctl", "switchover", "--to", to, "--yes", timeout_s=90)
+    cluster.switch_over(to)
     wait_for_another(stage, before, began_at)
     rejoined_s = cluster.wait_until_streaming(before, began_at)
     return result("switchover", stage, began_at, began_at, rejoined_s, may_lose_since=None)
@@ -142,10 +142,11 @@ def result(
     gone = [ack for ack in lost(acks, present) if ack.id not in stage.judged]
     stage.judged.update(ack.id for ack in gone)
     phases = read_phases(stage.cluster.lab, stage.cluster.lab.running("db"), since - 0.05)
+    first_write = first_after_opening(phases, acks, since) or gap.ended
     return StepResult(
         name=name,
         outage_s=round(gap.seconds, 3),
-        phases=since_fault(phases, since, gap.ended),
+        phases=since_fault(phases, since, first_write),
         acked=sum(1 for ack in acks if ack.received >= since),
         lost=len(gone),
         double=len(double(acks, since)),

@@ -59,14 +59,13 @@ def restart_agents(cluster: Cluster, nodes: int, method: str, to: str = "") -> N
     for node in standbys:
         restart(cluster, node, method)
     cluster.wait_until_whole(nodes)
-    words = ("failoverctl", "switchover", "--to", to or standbys[0], "--yes")
-    cluster.lab.execute(old, *words, timeout_s=90)
+    cluster.switch_over(to or cluster.heir())
     restart(cluster, old, method)
     cluster.wait_until_whole(nodes)
 
 
 def restart(cluster: Cluster, node: str, method: str) -> None:
-    cluster.lab.execute(node, "systemctl", "restart", "failover-agent")
+    cluster.lab.execute(node, "systemctl", "restart", "failover-agent", timeout_s=150)
     wait_for(f"{node} to fence by {method}", partial(fences_by, cluster, node, method), AGAIN_S)
 
 

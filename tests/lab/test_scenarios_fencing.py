@@ -68,8 +68,7 @@ def named_fenced(cluster: Cluster, victim: str) -> list[str] | None:
 def let_back(stage: Stage, victim: str, since: float) -> None:
     """By a person's word on another node; the cluster is whole, and nobody was told what is lost."""
     cluster, healed_at = stage.cluster, time.time()
-    words = ("failoverctl", "unfence", victim, "--yes")
-    cluster.lab.execute(another(cluster, victim), *words, timeout_s=90)
+    cluster.order(another(cluster, victim), "unfence", victim, "--yes")
     rejoined_s = cluster.wait_until_streaming(victim, healed_at)
     wait_for("nobody to be fenced", lambda: named_fenced(cluster, victim) == [], SOON_S)
     assert_safe(result("fenced", stage, since, healed_at, rejoined_s, may_lose_since=None))

@@ -53,7 +53,7 @@ def test_while_failover_is_paused_nobody_replaces_a_dead_primary_until_a_person_
             wait_until(fault_at + LONG_S)
             written = [ack for ack in stage.recorder.sent_since(fault_at) if ack.node != victim]
             resumed_at = time.time()
-            cluster.lab.execute(survivors[-1], "failoverctl", "resume", timeout_s=90)
+            cluster.order(survivors[-1], "resume")
             wait_for_another(stage, victim, resumed_at)
         finally:
             powered_at = time.time()
@@ -82,13 +82,13 @@ def test_a_primary_whose_agent_is_ended_for_good_is_replaced_without_a_loss(stag
 @contextmanager
 def paused(cluster: Cluster, by: str) -> Iterator[None]:
     """Failover is paused while the block runs, unless the block resumes it; `by`: where it is ordered."""
-    cluster.lab.execute(by, "failoverctl", "pause", timeout_s=90)
+    cluster.order(by, "pause")
     try:
         for node in cluster.nodes():
             wait_for(f"{node} knows of the pause", partial(is_paused, cluster, node), SOON_S)
         yield
     finally:
-        cluster.lab.execute(cluster.primary(), "failoverctl", "resume", timeout_s=90)
+        cluster.order(cluster.primary(), "resume")
 
 
 def is_paused(cluster: Cluster, node: str) -> bool:
