@@ -109,6 +109,10 @@ class StoreUnreachable(AgentError):
     """The store of the lease does not answer; silence is no free lease (L4)."""
 
 
+class NetworkUnreachable(StoreUnreachable):
+    """Neither the store nor any other member answers: it is this node's own network."""
+
+
 class CarriedByPromises(StoreUnreachable):
     """The primary goes on without the store: whoever may claim promised not to (P1)."""
 

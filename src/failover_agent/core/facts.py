@@ -9,7 +9,7 @@ from __future__ import annotations
 from failover_agent.core.fencing import waited_for
 from failover_agent.core.liveness import is_stuck
 from failover_agent.core.model import LeaseSeen, Server, ServerState, TooNew, Unknown
-from failover_agent.core.promises import binds
+from failover_agent.core.promises import binds, is_no_answer
 from failover_agent.core.promotion import Standing
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import is_free
@@ -109,6 +109,15 @@ def there_is_no_lease_item(s: Snapshot) -> bool:
 
 def the_store_is_silent(s: Snapshot) -> bool:
     return isinstance(s.lease, Unknown)
+
+
+def my_read_has_no_answer(s: Snapshot) -> bool:
+    return isinstance(s.lease, Unknown) and is_no_answer(s.lease)
+
+
+def my_renewal_has_no_answer(s: Snapshot) -> bool:
+    """The holder reads nothing: what becomes of its writes is all that it sees of the store."""
+    return s.unanswered
 
 
 def the_lease_is_too_new(s: Snapshot) -> bool:

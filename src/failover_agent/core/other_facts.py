@@ -19,6 +19,11 @@ CONNECT_S = 5.0  # how long a running standby may take to stream before its WAL 
 STARTING_WAIT_S = 30.0  # how long a free lease waits for who still replays
 
 
+def nobody_answers(s: Snapshot) -> bool:
+    """No other member. With a silent store as well, the way is broken here rather than everywhere."""
+    return bool(s.others) and not any(s.fresh())
+
+
 def everybody_has_no_data(s: Snapshot) -> bool:
     """Silence is not emptiness: a node that does not answer may hold the data (L6)."""
     return not missing_for_bootstrap(s)

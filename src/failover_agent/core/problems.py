@@ -13,6 +13,7 @@ from failover_agent.errors import (
     AgentError,
     CommitsWait,
     HalfRewoundDirectory,
+    NetworkUnreachable,
     NodeAlarm,
     PostgresFailed,
     ReplayHeld,
@@ -43,6 +44,10 @@ def _alarms(s: Snapshot) -> tuple[AgentError, ...]:
 
 
 def _of_the_lease(s: Snapshot, cluster: str) -> tuple[AgentError, ...]:
+    if other_facts.nobody_answers(s) and (
+        facts.my_read_has_no_answer(s) or facts.my_renewal_has_no_answer(s)
+    ):
+        return (_unreachable(s),)
     if isinstance(s.lease, Unknown):
         return (s.lease.cause or _store_silent(s.lease),)
     item = _item(s)
@@ -113,6 +118,15 @@ def half_rewound(where: str) -> HalfRewoundDirectory:
         value="a rewind began to overwrite it and did not end",
         expected="a whole data directory",
         hint="The agent sets it aside and clones as soon as a primary serves.",
+    )
+
+
+def _unreachable(s: Snapshot) -> NetworkUnreachable:
+    return NetworkUnreachable.about(
+        f"network {HERE}",
+        value=f"neither the store nor {', '.join(m.name for m in s.others)} answers",
+        expected="an answer of any of them",
+        hint="Look at this host's interface and security group, its subnet's network ACL and route table.",
     )
 
 

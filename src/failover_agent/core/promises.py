@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from failover_agent.core.model import Holder, LeaseItem, TooNew, Unknown
 from failover_agent.core.timings import CLOCK_RATE_ERROR
-from failover_agent.errors import LeaseMoved, StoreSchemaWrong, StoreTableMissing
+from failover_agent.errors import LeaseMoved, StoreSchemaWrong, StoreTableMissing, StoreUnreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +155,9 @@ def is_silence(outcome: Unknown) -> bool:
     a table that is gone is an alarm (L6).
     """
     return not isinstance(outcome, TooNew) and not isinstance(outcome.cause, _ANSWERS)
+
+
+def is_no_answer(outcome: Unknown) -> bool:
+    """Whether nothing came back at all: a right that is denied is denied over a network that works."""
+    silent = outcome.cause is None or isinstance(outcome.cause, StoreUnreachable)
+    return silent and not isinstance(outcome, TooNew)

@@ -104,6 +104,9 @@ class Keeper:
         """What the next renewal says about this node's PostgreSQL."""
         self._desk.facts = server
 
+    def unanswered(self) -> bool:
+        return self._desk.unanswered()
+
     def renewals(self) -> Renewals:
         """How close the renewals came to the end of the lease."""
         return self._desk.renewals

@@ -32,7 +32,7 @@ from failover_agent.core.model import (
     Version,
     WriteOutcome,
 )
-from failover_agent.core.promises import is_silence
+from failover_agent.core.promises import is_no_answer, is_silence
 from failover_agent.core.seals import unchallenged_until
 from failover_agent.core.snapshot import Mine
 from failover_agent.core.suspicion import valid_until
@@ -93,6 +93,7 @@ class LeaseDesk:
         self.renewed_until = 0.0  # what of `mine.valid_until` a renewal gave; the rest was promised
         self.carried_by: tuple[str, ...] = ()  # who promised, while renewals do not land
         self._away = ""  # the token of a write to which the store was silent
+        self._unanswered = ""  # the token of a write for which nothing came back
         self._refused = ""  # and of one that was refused by an item that we cannot read
 
     def valid(self) -> Mine | None:
@@ -158,6 +159,11 @@ class LeaseDesk:
         if pending is None or pending.item.token == self._refused:
             return False
         return pending.item.token == self._away
+
+    def unanswered(self) -> bool:
+        """Whether nothing came back for the write that waits: the store may be away, or this node cut off."""
+        pending = self.pending
+        return pending is not None and pending.item.token == self._unanswered
 
     def carry(self, epoch: int, until: float, by: tuple[str, ...]) -> bool:
         """Promises of everybody who may claim move the deadline of a lease that is still ours (P1, P3)."""
@@ -245,6 +251,7 @@ class LeaseDesk:
             self._landed(pending)
         elif isinstance(outcome, Unknown):
             self.journal.trouble("the lease's renewal", outcome)
+            self._unanswered = pending.item.token if is_no_answer(outcome) else ""
             if is_silence(outcome):
                 self._away = pending.item.token
             else:

@@ -67,6 +67,7 @@ class Observer:
             blind_s=now - self._blind_since if self._blind_since is not None else 0.0,
             unstreamed_s=now - self._unstreamed_since if self._unstreamed_since is not None else 0.0,
             unmoved_s=now - self._unmoved[1] if self._unmoved is not None else 0.0,
+            unanswered=body.keeper.unanswered(),
             claiming=body.keeper.claiming(),
             gathered=body.campaign.gathered(lease),
             promised=body.keeper.promises.bound(),

@@ -131,7 +131,8 @@ def test_silence_from_the_store_never_looks_like_a_free_lease() -> None:
     silent = free.but(lease=Unknown("timed out"))
 
     assert decide(free).rule == "claim"
-    assert decide(silent).rule == "store-silent"
+    assert decide(silent).rule == "cut-off"
+    assert decide(silent.but(heard=DB1_STANDS_BY)).rule == "store-silent"
 
 
 def test_a_token_counts_as_missed_only_when_a_later_read_still_showed_it() -> None:

@@ -109,6 +109,7 @@ REST: tuple[dict[str, object], ...] = (
     {"resting": True},
     {"vips_bound": True},
     {"claiming": True},
+    {"unanswered": True},
     {"promised": Given(Promise("c", ITEM.epoch, Holder("db1", "i-db1", "n"), 0, 6.0), NOW + 1)},
     {"half_rewound": True},
     {"standing": Standing.ABANDONED},

@@ -10,10 +10,12 @@ from tests.support.world import World
 from failover_agent.core.health import Health
 from failover_agent.core.model import (
     Absent,
+    Heard,
     Holder,
     LeaseItem,
     LeaseSeen,
     Member,
+    NodeReport,
     Server,
     ServerState,
     Unknown,
@@ -29,6 +31,7 @@ from failover_agent.errors import (
     HalfClonedDirectory,
     HalfRewoundDirectory,
     LeaseMissing,
+    NetworkUnreachable,
     NodeAlarm,
     PasswordRefused,
     PostgresFailed,
@@ -45,6 +48,7 @@ ITEM = LeaseItem("c", "s1", Holder("db1", "i-1", "n1"), 7, "t1", 6, 1, 500)
 following = Snapshot(
     NOW, DB2, (DB1,), PROFILES["balanced"], 1000, STANDBY, LeaseSeen(ITEM, NOW - 0.5, NOW - 0.1)
 )
+DB1_SPOKE = (Heard(NodeReport("db1", DB1.az, DB1.instance_id, STANDBY, 7, holds_lease=False), NOW - 0.2),)
 TABLE_GONE = StoreTableMissing.about("table t", value="gone", expected="there", hint="h")
 HALF = HalfClonedDirectory.about("data directory /d", value="v", expected="e", hint="h")
 
@@ -57,7 +61,8 @@ def seen(item: LeaseItem) -> LeaseSeen:
     ("snapshot", "rule", "cls"),
     [
         (following.but(lease=None), "lease-missing", LeaseMissing),
-        (following.but(lease=Unknown("no answer")), "store-silent", StoreUnreachable),
+        (following.but(lease=Unknown("no answer")), "cut-off", NetworkUnreachable),
+        (following.but(lease=Unknown("no answer"), heard=DB1_SPOKE), "store-silent", StoreUnreachable),
         (following.but(lease=Unknown("gone", cause=TABLE_GONE)), "store-silent", StoreTableMissing),
         (following.but(lease=seen(ITEM.but(system_identifier="s9"))), "foreign-data", ForeignDataDirectory),
         (following.but(server=Unknown("no answer"), server_before=STANDBY), "blind", PostgresFailed),

@@ -136,6 +136,14 @@ HOLDING = (
         because="I am primary and the gate stays shut until enough standbys vouch for every commit",
         detail=p.who_is_to_vouch,
     ),
+    # Nothing to win by giving up before the lease's end: others cannot know it sooner, and it may be a blip.
+    Rule(
+        "serve-cut-off",
+        when=(f.the_lease_is_mine, f.i_am_primary, f.my_renewal_has_no_answer, o.nobody_answers),
+        then=lambda s: (Serve(p.epoch(s)),),
+        because="I am primary until the lease ends; neither the store nor any other member answers:"
+        " the network of this node is unreachable",
+    ),
     Rule(
         "serve",
         when=(f.the_lease_is_mine, f.i_am_primary),

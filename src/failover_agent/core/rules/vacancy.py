@@ -61,6 +61,12 @@ VACANCY = (
         detail=lambda s: getattr(s.lease, "why", ""),
     ),
     Rule(
+        "cut-off",
+        when=(f.my_read_has_no_answer, o.nobody_answers),
+        because="neither the store nor any other member answers: the network of this node is unreachable",
+        detail=lambda s: getattr(s.lease, "why", ""),
+    ),
+    Rule(
         "store-silent",
         when=(f.the_store_is_silent,),
         because="the store does not answer; silence is no free lease",
