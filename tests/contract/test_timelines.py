@@ -12,7 +12,10 @@ import pytest
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.postgres import LocalPostgres, on_disk, timelines
 from failover_agent.adapters.postgres.seen_timeline import SeenTimeline
+from failover_agent.checkup.host import look_again
 from failover_agent.core.model import Server, ServerState
+from failover_agent.core.seals import Position
+from failover_agent.errors import PostgresFailed
 
 from .namespaces import entered
 from .postgres_nodes import Node, look, two_nodes, until
@@ -112,3 +115,54 @@ def test_a_standby_that_starts_again_soon_after_a_failover_knows_its_timeline(
     with entered(db1.namespace):
         again.clone("db2", lambda _: None)
     assert SeenTimeline(db1.plan).of(had.system_identifier) == 0
+
+
+def test_a_standby_that_still_replays_after_a_restart_has_all_of_its_wal_and_seals_when_it_is_through(
+    pair: tuple[Node, Node],
+) -> None:
+    """→ it was sealed half-way, soon after a failover: what it had yet to replay was acknowledged, and lost.
+
+    The control file names the timeline before, whose end it had passed (F2, S9).
+    """
+    db1, db2 = pair
+    db1.postgres.stop(10)
+    assert db2.postgres.promote(10, SystemClock().now() + 60, above=1) == 2
+    db1.postgres.start_standby("db2")
+    db2.sql("CREATE TABLE t (i int)")
+    for _ in range(20):
+        db2.sql("INSERT INTO t VALUES (1)")
+    until(lambda: follows(db1, db2))
+    had = look(db1)
+    db2.postgres.kill()
+    db1.postgres.kill()
+    assert on_disk.read_control(db1.plan).timeline == 1, "else this shows nothing"
+
+    again = LocalPostgres(db1.plan, db1.unit, SystemClock())
+    set_apply_delay(db1, "1h")
+    again.start_standby("")
+    seen = look_again(again.observe)
+    assert isinstance(seen, Server)
+    assert (seen.timeline, seen.received_lsn) == (2, had.received_lsn)
+    assert seen.replayed_lsn < had.received_lsn, "else this shows nothing"
+    with entered(db1.namespace), pytest.raises(PostgresFailed, match="is replayed up to"):
+        again.cut_from("db2")
+
+    set_apply_delay(db1, "0")
+    again.stop(10)
+    again.start_standby("")
+    until(lambda: sealed(db1, again) == Position(2, had.received_lsn))
+
+
+def set_apply_delay(node: Node, delay: str) -> None:
+    """Replay waits before the first commit that it comes to."""
+    with node.plan.config_file.open("a") as configuration:
+        configuration.write(f"recovery_min_apply_delay = '{delay}'\n")
+
+
+def sealed(node: Node, postgres: LocalPostgres) -> Position | None:
+    """None while it is refused."""
+    try:
+        with entered(node.namespace):
+            return postgres.cut_from("db2")
+    except PostgresFailed:
+        return None

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from failover_agent.adapters.bounded import GaveUp
-from failover_agent.adapters.postgres import on_disk, process, required
+from failover_agent.adapters.postgres import local_line, on_disk, process, required
 from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.adapters.postgres.seen_timeline import SeenTimeline
 from failover_agent.adapters.postgres.sql import LocalSql, NotYet
@@ -36,6 +36,7 @@ class Observer:
         self._flushed = on_disk.Flushed()
         self._since = ""
         self._timeline = 0
+        self._local = ("", on_disk.Flushed())  # of which start, and where its local WAL ends
         self.seen_timeline = SeenTimeline(plan)
         self._histories: dict[int, tuple[Fork, ...]] = {}
 
@@ -117,13 +118,16 @@ class Observer:
                 timeline = max(timeline, self._timeline)
             timeline = self._as_seen_before(row, timeline)
         self._since, self._timeline = row.since, timeline
+        received, local = int(row.received or 0), self._local_end(row)
+        if local.lsn > received:  # not all of it is replayed yet
+            received, timeline = local.lsn, max(timeline, local.timeline)
         if not row.in_recovery:
             self._flushed = on_disk.Flushed(timeline, int(row.received or 0))
         return Server(
             ServerState.STANDBY if row.in_recovery else ServerState.PRIMARY,
             system_identifier=row.system_identifier,
             timeline=timeline,
-            received_lsn=int(row.received or 0),
+            received_lsn=received,
             replayed_lsn=int(row.replayed or 0),
             streaming=row.receiver == "streaming",
             upstream=self._upstream(row.conninfo) if row.in_recovery else "",
@@ -132,6 +136,21 @@ class Observer:
             replicas=() if row.in_recovery else tuple(row.replicas),
             held=required.held(self._plan, row.held),
         )
+
+    def _local_end(self, row: Any) -> on_disk.Flushed:
+        """What lies on the disk of a standby that has received nothing since its start; it ends nowhere else.
+
+        Read once per start. PostgreSQL itself tells only how far it has replayed: by that alone the node
+        with the longest replay before it would look like the one with the least WAL.
+        """
+        if not row.received_nothing:
+            return on_disk.Flushed()
+        if self._local[0] != row.since:
+            end = local_line.line_end(self._plan)
+            if isinstance(end, Unknown):
+                return on_disk.Flushed()
+            self._local = (row.since, end)
+        return self._local[1]
 
     def _as_seen_before(self, row: Any, timeline: int) -> int:
         """After a restart, too: what it has beyond the beginning of a timeline it received is of that one."""

@@ -215,17 +215,24 @@ def wal_end(plan: PostgresPlan, flushed: Flushed = Flushed()) -> int | Unknown:
     """
     try:
         control = read_control(plan)
-        segments = [
-            s for s in written_segments(plan.wal_dir, control.segment_bytes) if s.timeline == control.timeline
-        ]
         known = flushed.lsn if flushed.timeline == control.timeline else 0
-        for segment in reversed(segments[-_LOOK_BACK_SEGMENTS:]):
-            end = _last_end(plan, control, segment, segments[-1], known)
-            if end:
-                return end
+        end = end_on(plan, control, control.timeline, known)
     except (DataDirectoryRefused, OSError, programs.TookTooLong) as error:
         return Unknown(f"the local WAL cannot be read: {error}")
-    return Unknown(f"no readable WAL of timeline {control.timeline} in {plan.wal_dir}")
+    return end or Unknown(f"no readable WAL of timeline {control.timeline} in {plan.wal_dir}")
+
+
+def end_on(plan: PostgresPlan, control: Control, timeline: int, known: int = 0) -> int:
+    """End of the last whole record in segments of `timeline`; 0: none is found.
+
+    Raises DataDirectoryRefused, OSError, TookTooLong.
+    """
+    segments = [s for s in written_segments(plan.wal_dir, control.segment_bytes) if s.timeline == timeline]
+    for segment in reversed(segments[-_LOOK_BACK_SEGMENTS:]):
+        end = _last_end(plan, control, segment, segments[-1], known)
+        if end:
+            return end
+    return 0
 
 
 def _last_end(plan: PostgresPlan, control: Control, segment: Segment, last: Segment, known: int) -> int:

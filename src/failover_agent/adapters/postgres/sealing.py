@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from failover_agent.adapters import cut
-from failover_agent.adapters.postgres import on_disk, process, settings
+from failover_agent.adapters.postgres import local_line, process, settings
 from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.adapters.postgres.sql import Ask, LocalSql
 from failover_agent.adapters.systemd import Unit, looks
@@ -140,16 +140,21 @@ class Sealing:
         if row is None or not row[0]:
             raise PostgresFailed("only a standby can be sealed", hint="PostgreSQL here is no standby.")
         received, replayed = int(str(row[1] or 0)), int(str(row[2] or 0))
+        timeline = max(timeline, int(str(row[3] or 0)))
         if row[1] is None:
-            self._all_is_replayed(replayed)
-        return Position(max(timeline, int(str(row[3] or 0))), max(received, replayed))
+            timeline = max(timeline, self._line_replayed_to_its_end(replayed))
+        return Position(timeline, max(received, replayed))
 
-    def _all_is_replayed(self, replayed: int) -> None:
-        """Since this start nothing was received: what counts is what lies on the disk, and all of it."""
-        end = on_disk.wal_end(self._plan)
+    def _line_replayed_to_its_end(self, replayed: int) -> int:
+        """Since this start nothing was received: what counts is what lies on the disk, and all of it.
+
+        The timeline it is on, which the control file may not know yet.
+        """
+        end = local_line.line_end(self._plan)
         if isinstance(end, Unknown):
             raise PostgresFailed(f"the end of the local WAL: {end.why}", hint="It is asked again.")
-        if replayed < end:
+        if replayed < end.lsn:
             raise PostgresFailed(
-                f"local WAL is replayed up to {replayed} and ends at {end}", hint="It is asked again."
+                f"local WAL is replayed up to {replayed} and ends at {end.lsn}", hint="It is asked again."
             )
+        return end.timeline

@@ -27,6 +27,7 @@ LOOK = """
 SELECT s.system_identifier::text AS system_identifier, r.yes AS in_recovery,
        CASE WHEN r.yes THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
             ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn AS received,
+       r.yes AND pg_last_wal_receive_lsn() IS NULL AS received_nothing,
        CASE WHEN r.yes THEN pg_last_wal_replay_lsn()
             ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn AS replayed,
        CASE WHEN r.yes THEN NULL ELSE pg_walfile_name(pg_current_wal_insert_lsn()) END AS walfile,
