@@ -15,6 +15,7 @@ from failover_agent.errors import PostgresFailed
 
 CGROUP_ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 SHOW_TIMEOUT_S = 5.0
+SCANS = 100  # of cgroups that come and go meanwhile
 JOBS_S = 1.0  # a restart waits for it
 
 
@@ -102,14 +103,25 @@ class SystemdUnit:
 
     def processes(self) -> list[int]:
         """Process ids in the unit's cgroup and below it."""
-        cgroup = self._cgroup()
-        if cgroup is None:
-            return []
         found: list[int] = []
-        for listing in cgroup.rglob("cgroup.procs"):
+        for listing in self._listings():
             with contextlib.suppress(OSError):
                 found += [int(line) for line in listing.read_text().split()]
         return found
+
+    def _listings(self) -> list[Path]:
+        """Of the unit's cgroup and those below it; none where the unit has none."""
+        scans = 0
+        while (cgroup := self._cgroup()) is not None:
+            try:
+                return list(cgroup.rglob("cgroup.procs"))
+            except OSError as error:  # systemd removed one of them meanwhile: what it held has ended
+                scans += 1
+                if scans == SCANS:
+                    raise PostgresFailed(
+                        f"{cgroup} cannot be read: {error}", hint="Look at `dmesg`."
+                    ) from error
+        return []
 
     def _cgroup(self) -> Path | None:
         """Services of the system live under system.slice; found by path, without asking systemd."""

@@ -24,6 +24,8 @@ from failover_agent.shell.journal import Journal
 from failover_agent.shell.sealer import Sealer
 from failover_agent.shell.threads import Workers
 
+MISTAKE = "asking ended in a mistake, see the journal"
+
 
 class Campaign:
     def __init__(
@@ -91,7 +93,13 @@ class Campaign:
     # Beside the rounds
 
     def _vote(self, name: str, item: LeaseItem, asked: Seal) -> None:
-        why = self._sealer.vote(asked) if name == self._me else self._peers.ask_vote(name, asked)
+        why: str | Unknown = Unknown(MISTAKE)
+        try:
+            why = self._sealer.vote(asked) if name == self._me else self._peers.ask_vote(name, asked)
+        finally:
+            self._count_vote(name, item, asked, why)
+
+    def _count_vote(self, name: str, item: LeaseItem, asked: Seal, why: str | Unknown) -> None:
         with self._lock:
             if not self._is_for(item):
                 return
@@ -109,7 +117,13 @@ class Campaign:
             self._workers.start(f"seal-{other}", partial(self._seal, other, item, asked))
 
     def _seal(self, name: str, item: LeaseItem, asked: Seal) -> None:
-        answer = self._own_seal(asked) if name == self._me else self._peers.ask_seal(name, asked)
+        answer: Sealed | Unknown = Unknown(MISTAKE)
+        try:
+            answer = self._own_seal(asked) if name == self._me else self._peers.ask_seal(name, asked)
+        finally:
+            self._keep_seal(name, item, answer)
+
+    def _keep_seal(self, name: str, item: LeaseItem, answer: Sealed | Unknown) -> None:
         with self._lock:
             if not self._is_for(item):
                 return

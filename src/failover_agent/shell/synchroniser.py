@@ -162,21 +162,20 @@ class Synchroniser:
             else:
                 # A first look that misses somebody counts as a moment: who is silent does not enter.
                 silent_s = now - self._silent_since.setdefault(member.name, now) or MOMENT_S
-            fit = member.name not in leaving and self._fits(
-                seen.report_of(member.name), member.name, mine, looked, promoted_at
-            )
+            fit = member.name not in leaving and self._fits(seen, member.name, mine, looked, promoted_at)
             found.append(Standby(member.name, member.az, fit, silent_s))
         return found
 
     def _fits(
         self,
-        report: NodeReport | None,
+        seen: Snapshot,
         name: str,
         mine: Mine,
         looked: SyncSeen,
         promoted_at: int | Unknown,
     ) -> bool:
         """Silence counts for who is in already, and against who would enter (S2)."""
+        report = seen.report_of(name)
         if report is not None and report.nofailover:
             return False
         known = dict(zip(mine.item.sync.members, mine.item.sync.incarnations, strict=False)).get(name)
@@ -189,6 +188,8 @@ class Synchroniser:
         if isinstance(promoted_at, Unknown):
             self._journal.trouble("letting standbys into the sync set", promoted_at)
             return False
+        if not is_on_line(report, seen.server):
+            return False  # positions of another line prove nothing, and a walreceiver tells those as well
         return looked.flushed.get(name, 0) >= promoted_at
 
     def _standing(
@@ -248,6 +249,16 @@ class Synchroniser:
         known = dict(zip(mine.item.sync.members, mine.item.sync.incarnations, strict=False))
         reports = {r.name: r.incarnation for r in seen.fresh()}
         return tuple(known.get(name) or reports.get(name, "") for name in sync.members)
+
+
+def is_on_line(report: NodeReport | None, primary: Server | Unknown) -> bool:
+    """→ a spare whose WAL went beyond the new primary's beginning tried to stream: PostgreSQL takes up to a
+    segment's worth of it as flushed, on the old timeline, for a moment each time.
+    """
+    standby = report.server if report is not None else None
+    if not isinstance(standby, Server) or not isinstance(primary, Server):
+        return False
+    return standby.timeline >= primary.timeline
 
 
 def began_at(server: Server) -> int | Unknown:

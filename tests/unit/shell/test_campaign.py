@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from tests.support.quorum import BALANCED, SUSPECT_S, nothing_is_lost, quorum
@@ -12,7 +14,10 @@ from tests.support.world import World
 from failover_agent import killpoints
 from failover_agent.core.model import LeaseSeen, ServerState, Unknown
 from failover_agent.core.seals import Gathered, Seal
+from failover_agent.ports import Peers
+from failover_agent.shell.campaign import MISTAKE
 from failover_agent.shell.observe import AHEAD_S
+from failover_agent.shell.sealer import Sealer
 
 FAST_S = SUSPECT_S + 2 * BALANCED.poll_s + 0.1  # from a silent primary to one that serves
 
@@ -312,3 +317,23 @@ def test_a_primary_that_comes_back_before_the_claim_makes_the_seals_worthless() 
     assert gathered(world, "db2").seals == ()
     assert world.lease().epoch == 1
     assert serving(world) == ["db1"]
+
+
+def test_a_member_whose_asking_ended_in_a_mistake_of_ours_is_asked_again() -> None:
+    """A dead holder's item never changes: who counted as asked for it for ever could never help."""
+    world = quorum("db1", "db2", "db3", k=1)
+    campaign, seen = world.nodes["db2"].agent.body.campaign, LeaseSeen(world.lease(), 0.0, 0.0)
+    asked: list[str] = []
+
+    def mistaken(name: str, _asked: Seal) -> str | Unknown:
+        asked.append(name)
+        raise ZeroDivisionError
+
+    campaign._sealer = cast(Sealer, SimpleNamespace(vote=lambda _asked: ""))
+    campaign._peers = cast(Peers, SimpleNamespace(ask_vote=mistaken))
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            campaign.gather(seen, ("db3",))
+
+    assert asked == ["db3", "db3"]
+    assert dict(campaign.gathered(seen).why_not)["db3"] == MISTAKE

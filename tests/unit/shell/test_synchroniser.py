@@ -8,11 +8,22 @@ import pytest
 from tests.support.world import World
 
 from failover_agent.core.lease_writes import switched
-from failover_agent.core.model import Absent, LeaseItem, Mode, SyncProgress, SyncSet, Unknown, Version
+from failover_agent.core.model import (
+    Absent,
+    LeaseItem,
+    Mode,
+    NodeReport,
+    Server,
+    ServerState,
+    SyncProgress,
+    SyncSet,
+    Unknown,
+    Version,
+)
 from failover_agent.core.quorum import NOBODY, SyncSeen, complaint, of_item, waits
 from failover_agent.core.seals import Seal
 from failover_agent.shell.lease_desk import SyncPromise
-from failover_agent.shell.synchroniser import Synchroniser
+from failover_agent.shell.synchroniser import Synchroniser, is_on_line
 
 LEAVE_AFTER_S = 5.0
 BOTH = waits(["db2", "db3"], 1)
@@ -260,3 +271,22 @@ def test_a_sealed_member_gets_a_new_version_of_the_same_set() -> None:
 
     assert holder.item == replace(before, version=before.version + 1)
     assert holder.world.postgres("db2").cut == ""
+
+
+@pytest.mark.parametrize(
+    ("of_standby", "of_primary", "fits"),
+    [
+        (Server(ServerState.STANDBY, timeline=3), Server(ServerState.PRIMARY, timeline=3), True),
+        (Server(ServerState.STANDBY, timeline=2), Server(ServerState.PRIMARY, timeline=3), False),
+        (Unknown("no answer"), Server(ServerState.PRIMARY, timeline=3), False),
+        (Server(ServerState.STANDBY, timeline=3), Unknown("no answer"), False),
+    ],
+)
+def test_who_enters_says_that_it_is_on_the_primarys_timeline(
+    of_standby: Server | Unknown, of_primary: Server | Unknown, fits: bool
+) -> None:
+    """A walreceiver of an earlier line is taken at a position of that line for a moment (S2)."""
+    report = NodeReport("db4", "az-4", "i-4", of_standby, 7, holds_lease=False)
+
+    assert is_on_line(report, of_primary) is fits
+    assert not is_on_line(None, of_primary)

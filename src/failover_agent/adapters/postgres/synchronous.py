@@ -60,6 +60,9 @@ class Synchronous:
     def __init__(self, plan: PostgresPlan, sql: LocalSql) -> None:
         self._plan = plan
         self._sql = sql
+        # Named by some list whose barrier was not waited for to its end: such a walsender may release by it
+        # still. A life of the agent before this one may have left off anywhere.
+        self._may_release = set(plan.members)
 
     @property
     def _proof(self) -> Path:
@@ -96,10 +99,14 @@ class Synchronous:
             self._forget_proof()
         elif isinstance(before, Unknown) or before.shown.k == 0 or not self._is_proved():
             self._prove_that_commits_wait()
+        if not isinstance(before, Unknown):
+            self._may_release |= {*before.shown.members, *before.written.members, *wait.members}
         self._write(wait)
         if isinstance(before, Unknown):  # somebody else's list: any walsender may release by it
             return self._barrier(None)
-        return self._barrier({*before.shown.members, *before.written.members, *wait.members})
+        barrier = self._barrier(self._may_release)
+        self._may_release = set()
+        return barrier
 
     def _write(self, wait: Waits) -> None:
         """agent.conf, a reload, and a fresh connection that shows it. Raises PostgresFailed."""
