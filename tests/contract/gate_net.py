@@ -71,11 +71,15 @@ def until(fact: Callable[[], bool], within_s: float = A_WHILE_S) -> None:
 
 
 def refused(net: Net, address: str, port: int = PORT, source: str = "") -> float:
-    """Seconds until the refusal; fails when the call is answered or met with silence."""
-    begun = now()
-    with pytest.raises(ConnectionRefusedError):
-        net.call(address, port, source=source)
-    return now() - begun
+    """Seconds until the refusal, the least of three; fails when a call is answered or met with silence."""
+
+    def once() -> float:
+        begun = now()
+        with pytest.raises(ConnectionRefusedError):
+            net.call(address, port, source=source)
+        return now() - begun
+
+    return min(once() for _ in range(3))
 
 
 @contextlib.contextmanager
