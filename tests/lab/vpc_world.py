@@ -35,7 +35,8 @@ T = TypeVar("T")
 
 VPC, CIDR = "vpc-01", "10.0.0.0/16"
 VIP = "172.16.0.1"
-ANSWER_S = 1.0  # long for one packet between namespaces; how long we listen to silence
+ANSWER_S = 10.0  # until what must come has come, on a machine where anybody may stand still for seconds
+SILENCE_S = 1.0  # how long we listen to silence: long for one packet between namespaces
 PORT = 5432
 EVERYWHERE = ("0.0.0.0/0",)
 
@@ -143,9 +144,9 @@ class _Server(socketserver.ThreadingTCPServer):
     name = ""
 
 
-def _datagrams(address: str) -> socket.socket:
+def _datagrams(address: str, within_s: float) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.settimeout(ANSWER_S)
+    made.settimeout(within_s)
     made.bind((address, 0))
     return made
 
@@ -173,27 +174,38 @@ class Spot:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         self._servers.append(server)
 
-    def dial(self, address: str, port: int = PORT, *, source: str = "") -> socket.socket:
+    def dial(
+        self, address: str, port: int = PORT, *, source: str = "", within_s: float = ANSWER_S
+    ) -> socket.socket:
         """A connection; TimeoutError when nobody says anything, ConnectionError when refused."""
         bound = (source, 0) if source else None
-        return self.do(lambda: socket.create_connection((address, port), ANSWER_S, source_address=bound))
+        return self.do(lambda: socket.create_connection((address, port), within_s, source_address=bound))
 
-    def ask(self, address: str, port: int = PORT, *, source: str = "") -> str:
+    def ask(self, address: str, port: int = PORT, *, source: str = "", within_s: float = ANSWER_S) -> str:
         """`HOST SEEN`: who answered, and which address it saw; `silence` when nobody did."""
         try:
-            with self.dial(address, port, source=source) as connection:
+            with self.dial(address, port, source=source, within_s=within_s) as connection:
                 return connection.recv(100).decode().strip()
         except TimeoutError:
             return "silence"
 
-    def hears(self, sender: Spot, address: str, *, source: str = "") -> bool:
+    def gets_no_answer(self, address: str, port: int = PORT, *, source: str = "") -> bool:
+        return self.ask(address, port, source=source, within_s=SILENCE_S) == "silence"
+
+    def hears(self, sender: Spot, address: str, *, source: str = "", within_s: float = ANSWER_S) -> bool:
         """Whether one datagram from `sender` to `address` arrives here; no answer takes part in it."""
-        with self.do(lambda: _datagrams("0.0.0.0")) as ear, sender.do(lambda: _datagrams(source)) as mouth:  # noqa: S104
+        with (
+            self.do(lambda: _datagrams("0.0.0.0", within_s)) as ear,  # noqa: S104
+            sender.do(lambda: _datagrams(source, within_s)) as mouth,
+        ):
             mouth.sendto(b"hear me", (address, ear.getsockname()[1]))
             try:
                 return ear.recv(100) == b"hear me"
             except TimeoutError:
                 return False
+
+    def hears_nothing(self, sender: Spot, address: str, *, source: str = "") -> bool:
+        return not self.hears(sender, address, source=source, within_s=SILENCE_S)
 
     def close(self) -> None:
         for server in self._servers:
@@ -202,13 +214,18 @@ class Spot:
         self._thread.shutdown()
 
 
-def echo(connection: socket.socket, word: str = "ping") -> str:
+def echo(connection: socket.socket, word: str = "ping", *, within_s: float = ANSWER_S) -> str:
     """What comes back for `word`, `silence` when nothing does."""
+    connection.settimeout(within_s)
     try:
         connection.sendall(word.encode())
         return connection.recv(100).decode()
     except TimeoutError:
         return "silence"
+
+
+def gets_no_echo(connection: socket.socket, word: str = "ping") -> bool:
+    return echo(connection, word, within_s=SILENCE_S) == "silence"
 
 
 class World:

@@ -138,9 +138,13 @@ def _send(question: Question, source_port: int) -> socket.socket:
 
 
 def _hear(ears: dict[socket.socket, str], count: int) -> Iterator[tuple[str, int]]:
-    """(place, number of the question) for every first packet that arrives while we listen."""
+    """(place, number of the question) for every first packet that arrives while we listen.
+
+    The last look comes after the time is over: what arrived while this process stood still lies there.
+    """
     deadline = time.monotonic() + LISTEN_S
-    while (left_s := deadline - time.monotonic()) > 0:
+    while True:
+        left_s = max(0.0, deadline - time.monotonic())
         for ear in select.select(list(ears), [], [], left_s)[0]:
             with contextlib.suppress(BlockingIOError):
                 while True:
@@ -148,6 +152,8 @@ def _hear(ears: dict[socket.socket, str], count: int) -> Iterator[tuple[str, int
                     number = _number(data)
                     if kind != PACKET_OUTGOING and 0 <= number < count:
                         yield ears[ear], number
+        if not left_s:
+            return
 
 
 def _number(packet: bytes) -> int:
