@@ -21,6 +21,7 @@ from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.gate_table import GatePlan, table_text
 from failover_agent.adapters.postgres import LocalPostgres, PostgresPlan
 from failover_agent.adapters.systemd import looks
+from failover_agent.checkup.host import look_again
 from failover_agent.core.model import Server
 from failover_agent.errors import PostgresFailed
 from tests.support.certificates import Authority
@@ -205,7 +206,8 @@ def two_nodes(place: Path) -> Iterator[tuple[Node, Node]]:
 
 
 def look(node: Node) -> Server:
-    seen = node.postgres.observe()
+    """What it is now: one look that met silence says more of the machine than of PostgreSQL."""
+    seen = look_again(lambda: node.postgres.observe(fresh=True))
     assert isinstance(seen, Server), seen
     return seen
 

@@ -29,7 +29,7 @@ from failover_agent.errors import (
 )
 
 from .namespaces import entered
-from .postgres_nodes import Node, two_nodes
+from .postgres_nodes import Node, look, two_nodes
 
 pytestmark = [
     pytest.mark.lab,
@@ -138,9 +138,7 @@ def test_a_half_cloned_directory_is_named_never_started_and_left_as_it_is(empty:
     assert files(empty.plan.data_dir) == before
 
     control.write_bytes(content)
-    whole = empty.postgres.observe()
-    assert isinstance(whole, Server)
-    assert whole.state is ServerState.STOPPED
+    assert look(empty).state is ServerState.STOPPED
 
 
 def test_a_copy_broken_off_before_it_looked_like_one_is_named_and_no_place_for_initdb(empty: Node) -> None:
@@ -177,14 +175,12 @@ def test_a_foreign_directory_is_named_with_both_systems_and_left_as_it_is(
     pair: tuple[Node, Node], empty: Node
 ) -> None:
     """The volume of another cluster: its own initdb gave it another system identifier."""
-    ours = pair[0].postgres.observe()
+    ours = look(pair[0])
     make.init(empty.plan, quiet)
     before = files(empty.plan.data_dir)
 
-    theirs = empty.postgres.observe()
+    theirs = look(empty)
 
-    assert isinstance(ours, Server)
-    assert isinstance(theirs, Server)
     item = lease(ours.system_identifier)
     [error] = verdicts.data_is_ours(str(empty.plan.data_dir), theirs.system_identifier, item)
     assert type(error) is ForeignDataDirectory

@@ -16,6 +16,7 @@ import pytest
 
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.systemd import looks
+from failover_agent.checkup.host import look_again
 from failover_agent.core.model import Server, ServerState
 from failover_agent.core.promotion import Beginning
 from failover_agent.errors import LeaseMovedOn
@@ -65,7 +66,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 
 def look(postgres: Postgres) -> Server:
-    seen = postgres.observe()
+    seen = look_again(lambda: postgres.observe(fresh=True))
     assert isinstance(seen, Server), seen
     return seen
 
@@ -124,7 +125,7 @@ def test_a_pair_is_made_loses_its_primary_and_follows_the_next_one(pair: Pair) -
     # A stop sends everything first.
     db2.stop(PROMOTE_S)
     assert look(db2).state is ServerState.STOPPED
-    assert db2.wal_end() == look(db1).received_lsn
+    pair.until(lambda: db2.wal_end() == look(db1).received_lsn)
 
     # Numbers that others may have had are passed over.
     assert db1.promote(PROMOTE_S, pair.clock.now() + PROMOTE_S, above=5) == 6
