@@ -202,7 +202,7 @@ def test_a_standby_whose_replay_is_held_is_promoted_after_one_more_start(both: t
 
     db2.postgres.stop(STOP_S)
     db2.postgres.start_standby("")
-    assert db2.postgres.promote(10, SystemClock().now() + 10, above=1) == 2
+    assert db2.postgres.promote(60, SystemClock().now() + 60, above=1) == 2
     assert look(db2).state is ServerState.PRIMARY
     assert db2.sql("SELECT count(*) FROM after_the_change") == [(0,)]
 

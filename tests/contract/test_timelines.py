@@ -56,7 +56,7 @@ def test_numbers_that_others_had_are_passed_over_and_nobody_minds_the_gap(pair: 
     # Timelines 2 and 3 were other nodes'; db2 never saw them.
     db1.postgres.stop(10)
     until(lambda: not look(db2).streaming)
-    assert db2.postgres.promote(10, SystemClock().now() + 10, above=3) == 4
+    assert db2.postgres.promote(60, SystemClock().now() + 60, above=3) == 4
     assert [fork.timeline for fork in look(db2).history] == [1]
     assert files_of(db2) == {"00000002.history", "00000003.history", "00000004.history"}
 
@@ -80,7 +80,7 @@ def test_numbers_that_others_had_are_passed_over_and_nobody_minds_the_gap(pair: 
 
     # And on: the next promotion has nothing to pass over.
     db2.postgres.stop(10)
-    assert db1.postgres.promote(10, SystemClock().now() + 10, above=4) == 5
+    assert db1.postgres.promote(60, SystemClock().now() + 60, above=4) == 5
     db2.postgres.start_standby("db1")
     until(lambda: follows(db2, db1))
     assert look(db2).state is ServerState.STANDBY
@@ -92,7 +92,7 @@ def test_a_standby_that_starts_again_soon_after_a_failover_knows_its_timeline(
     """→ hosts lost power before a restartpoint: pg_control names the timeline before, nobody was chosen."""
     db1, db2 = pair
     db1.postgres.stop(10)
-    assert db2.postgres.promote(10, SystemClock().now() + 10, above=1) == 2
+    assert db2.postgres.promote(60, SystemClock().now() + 60, above=1) == 2
     db1.postgres.start_standby("db2")
     db2.sql("CREATE TABLE t AS SELECT 1 AS i")
     until(lambda: follows(db1, db2))
@@ -103,7 +103,7 @@ def test_a_standby_that_starts_again_soon_after_a_failover_knows_its_timeline(
     again = LocalPostgres(db1.plan, db1.unit, SystemClock())
     assert on_disk.read_control(db1.plan).timeline == 1, "else this shows nothing"
     again.start_standby("")
-    seen = again.observe()
+    seen = look_again(again.observe)
     assert isinstance(seen, Server)
     assert (seen.timeline, seen.received_lsn) == (2, had.received_lsn)
     assert seen.history == had.history
@@ -111,7 +111,7 @@ def test_a_standby_that_starts_again_soon_after_a_failover_knows_its_timeline(
     # A copy is what it was copied from, and no more.
     again.stop(10)
     db2.postgres.start_standby("")
-    assert db2.postgres.promote(10, SystemClock().now() + 10, above=2) == 3
+    assert db2.postgres.promote(60, SystemClock().now() + 60, above=2) == 3
     with entered(db1.namespace):
         again.clone("db2", lambda _: None)
     assert SeenTimeline(db1.plan).of(had.system_identifier) == 0
