@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -27,6 +27,8 @@ from failover_agent.errors import PostgresFailed
 from tests.support.certificates import Authority
 
 from .namespaces import entered, node_with_neighbours
+
+T = TypeVar("T")
 
 USER = "postgres"
 MEMBERS = {"db1": "10.9.0.1", "db2": "10.9.0.2"}
@@ -214,3 +216,15 @@ def look(node: Node) -> Server:
 
 def until(fact: Callable[[], bool]) -> None:
     assert any(fact() for _left in looks(SOON_S, 0.05)), "did not come true in time"
+
+
+def taken(order: Callable[[], T]) -> T:
+    """What comes of an order that gives up after seconds, repeated as the agent does."""
+    for left in looks(SOON_S, 0.1):
+        try:
+            return order()
+        except PostgresFailed as refused:
+            if left <= 0:
+                raise
+            print(refused)
+    raise AssertionError("the last look comes after the time is over")

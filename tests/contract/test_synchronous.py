@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -16,12 +16,14 @@ from failover_agent.adapters import cut
 from failover_agent.adapters.postgres import PostgresPlan, settings
 from failover_agent.adapters.postgres.observe import Observer
 from failover_agent.adapters.postgres.outside import outside
+from failover_agent.adapters.systemd import looks
 from failover_agent.core.model import Unknown
 from failover_agent.core.quorum import NOBODY, SyncSeen, Waits, waits
+from failover_agent.core.seals import Position
 from failover_agent.errors import PostgresFailed
 
 from .namespaces import entered
-from .postgres_nodes import USER, Node, look, two_nodes, until
+from .postgres_nodes import USER, Node, look, taken, two_nodes, until
 
 pytestmark = [
     pytest.mark.lab,
@@ -49,9 +51,11 @@ def pair() -> Iterator[tuple[Node, Node]]:
 
 
 def seen(node: Node) -> SyncSeen:
-    answer = node.postgres.sync()
-    assert isinstance(answer, SyncSeen), answer
-    return answer
+    """Looked at again where a busy machine did not answer."""
+    for _left in looks(SOON_S, 0.1):
+        if isinstance(answer := node.postgres.sync(), SyncSeen):
+            return answer
+    pytest.fail(str(answer))
 
 
 class Commit:
@@ -71,16 +75,29 @@ class Commit:
         self.done.set()
 
     def hangs(self) -> bool:
-        return not self.done.wait(HANGS_S)
+        """PostgreSQL itself says for how long: on a busy machine ours counts before it has heard of it."""
+        until(lambda: self.done.is_set() or seen(self._node).longest_wait_s >= HANGS_S)
+        return not self.done.is_set()
 
     def comes_back(self) -> bool:
         return self.done.wait(SOON_S)
 
 
 def set_sync(node: Node, wait: Waits) -> int:
-    barrier = node.postgres.set_sync(wait)
+    barrier = taken(lambda: node.postgres.set_sync(wait))
     assert (seen(node).shown, seen(node).written) == (wait, wait)
     return barrier
+
+
+def sealed(node: Node) -> Position:
+    """Against db1."""
+    return taken(lambda: node.postgres.cut_from("db1"))
+
+
+def refusal(order: Callable[[], object]) -> str:
+    with pytest.raises(PostgresFailed) as refused:
+        order()
+    return str(refused.value)
 
 
 def test_commits_wait_from_the_moment_set_sync_returns(pair: tuple[Node, Node]) -> None:
@@ -88,14 +105,14 @@ def test_commits_wait_from_the_moment_set_sync_returns(pair: tuple[Node, Node]) 
     assert seen(db1).shown == NOBODY
 
     barrier = set_sync(db1, DB2)
-    until(lambda: seen(db1).flushed["db2"] >= barrier)
+    until(lambda: seen(db1).flushed.get("db2", 0) >= barrier)
     assert Commit(db1).comes_back()
 
     set_sync(db1, waits(["db9"], 1))
     held = Commit(db1)
     assert held.hangs()
     assert seen(db1).waiting == 1
-    assert HANGS_S <= seen(db1).longest_wait_s < 60
+    assert seen(db1).longest_wait_s < 60
     set_sync(db1, DB2)
     assert held.comes_back()
     assert (seen(db1).waiting, seen(db1).longest_wait_s) == (0, 0)
@@ -152,8 +169,7 @@ def test_a_list_that_the_agent_did_not_write_is_unknown(pair: tuple[Node, Node])
     db1.sql("SELECT pg_reload_conf()")
     try:
         # postgresql.auto.conf wins over every file: what was set cannot be seen, and that is said.
-        with pytest.raises(PostgresFailed, match="FIRST 1"):
-            db1.postgres.set_sync(DB2)
+        until(lambda: "FIRST 1" in refusal(lambda: db1.postgres.set_sync(DB2)))
         assert isinstance(db1.postgres.sync(), Unknown)
     finally:
         db1.sql("ALTER SYSTEM RESET synchronous_standby_names")
@@ -215,20 +231,21 @@ def test_a_standby_whose_replay_is_blocked_is_sealed(pair: tuple[Node, Node]) ->
     """F2: its receiver is gone, COMMIT hangs, and it tells what was received, not what was replayed."""
     db1, db2 = pair
     set_sync(db1, DB2)
+    until(lambda: "db2" in seen(db1).flushed)  # while replay stands still no new receiver is started
     db2.sql("SELECT pg_wal_replay_pause()")
     until(lambda: db2.sql("SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
     assert Commit(db1).comes_back(), "a blocked replay holds up no acknowledgement"
     ((flushed,),) = db1.sql("SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint")
 
     with entered(db2.namespace):
-        position = db2.postgres.cut_from("db1")
+        position = sealed(db2)
 
     assert position.lsn >= flushed
     assert look(db2).replayed_lsn < position.lsn
     held = Commit(db1)
     assert held.hangs()
     with entered(db2.namespace):
-        assert db2.postgres.cut_from("db1") == position, "asked again: nothing came in meanwhile"
+        assert sealed(db2) == position, "asked again: nothing came in meanwhile"
         with pytest.raises(PostgresFailed, match="sealed against db1"):
             db2.postgres.follow("db1")
 
@@ -238,7 +255,7 @@ def test_a_standby_whose_replay_is_blocked_is_sealed(pair: tuple[Node, Node]) ->
         db2.postgres.keep_cut("db1")
     db2.postgres.start_standby("")
     with entered(db2.namespace):
-        until(lambda: _answers(db2, position.lsn))
+        assert sealed(db2).lsn >= position.lsn, "and until local WAL is replayed it gives none"
     assert not held.done.is_set()
 
     with entered(db2.namespace):
@@ -259,7 +276,7 @@ def test_a_seal_that_comes_while_a_standby_is_told_whom_to_follow_holds(
 
     def sealed_meanwhile(plan: PostgresPlan, text: str) -> bool:
         monkeypatch.undo()
-        db2.postgres.cut_from("db1")
+        sealed(db2)
         return write(plan, text)
 
     monkeypatch.setattr(settings, "write_slots_config", sealed_meanwhile)
@@ -283,22 +300,14 @@ def test_who_cannot_tell_its_timeline_is_cut_and_gives_no_seal(
     until(lambda: "db2" in seen(db1).flushed)
     monkeypatch.setattr(Observer, "look", lambda _self, **_: Unknown("PostgreSQL runs and does not answer"))
     with entered(db2.namespace):
-        with pytest.raises(PostgresFailed, match="which timeline"):
-            db2.postgres.cut_from("db1")
+        until(lambda: "which timeline" in refusal(lambda: db2.postgres.cut_from("db1")))
         assert cut.stands("10.9.0.1")
         monkeypatch.undo()
-        assert db2.postgres.cut_from("db1").timeline == look(db2).timeline
+        assert sealed(db2).timeline == look(db2).timeline
 
         db2.postgres.end_cut()
         db2.postgres.follow("db1")
     until(lambda: "db2" in seen(db1).flushed)
-
-
-def _answers(node: Node, at_least: int) -> bool:
-    try:
-        return node.postgres.cut_from("db1").lsn >= at_least
-    except PostgresFailed:  # local WAL is not replayed yet
-        return False
 
 
 def test_the_cut_outlives_a_setting_that_somebody_put_back(pair: tuple[Node, Node]) -> None:
@@ -307,7 +316,7 @@ def test_the_cut_outlives_a_setting_that_somebody_put_back(pair: tuple[Node, Nod
     set_sync(db1, DB2)
     until(lambda: "db2" in seen(db1).flushed)
     with entered(db2.namespace):
-        position = db2.postgres.cut_from("db1")
+        position = sealed(db2)
     text = db2.plan.agent_config_file.read_text()
     conninfo = db2.plan.conninfo("db1", user="replicator", application_name="db2")
     db2.plan.agent_config_file.write_text(
