@@ -18,7 +18,6 @@ from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.postgres import process
 from failover_agent.adapters.probe_disk import BALLAST
 from failover_agent.adapters.probes import NodeProbes
-from failover_agent.adapters.systemd import looks
 from failover_agent.core import liveness
 from failover_agent.core.health import Health, Limits, Renewals
 from failover_agent.core.liveness import FULL_BYTES, Pulse
@@ -26,7 +25,7 @@ from failover_agent.core.model import Server, ServerState
 from failover_agent.errors import PostgresFailed
 
 from .namespaces import node_with_neighbours
-from .postgres_nodes import Node, certificates, make_node, newest_bin_dir, until
+from .postgres_nodes import Node, certificates, look, make_node, newest_bin_dir, until
 
 pytestmark = [
     pytest.mark.lab,
@@ -104,7 +103,7 @@ def one_node() -> Iterator[Node]:
 @pytest.fixture
 def node(one_node: Node) -> Node:
     """Running, whatever the test before left, and with an empty table."""
-    if state(one_node) is not ServerState.PRIMARY:
+    if look(one_node).state is not ServerState.PRIMARY:
         one_node.postgres.start_primary()
     one_node.sql("DROP TABLE IF EXISTS t")
     one_node.sql("CREATE TABLE t (pad text)")
@@ -119,11 +118,6 @@ def mount(image: Path, volume: Path, mib: int = VOLUME_MIB) -> None:
     subprocess.run(("chown", "postgres:postgres", str(volume)), check=True)
 
 
-def state(node: Node) -> ServerState | None:
-    seen = node.postgres.observe()
-    return seen.state if isinstance(seen, Server) else None
-
-
 def postmaster(node: Node) -> int:
     pid = process.postmaster(node.unit, node.plan.program("postgres"))
     assert pid is not None
@@ -136,24 +130,40 @@ def connect(node: Node) -> psycopg.Connection[tuple[object, ...]]:
     )
 
 
+@contextlib.contextmanager
+def standing_still(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_a_postmaster_that_stands_still_is_stuck_unless_its_sessions_commit(node: Node) -> None:
-    """The look of the decision round goes on answering all the while, by its kept session."""
     with Watch(node) as watch, connect(node) as client:
+
+        def commits_and_no_new_session_is_to_be_had() -> bool:
+            client.execute("INSERT INTO t VALUES ('x')")
+            assert not watch.is_stuck(), "an open session commits"
+            return watch.health.no_session_s >= LIMITS.stuck_after_s + 2  # so that stuck would be seen
+
         until(lambda: watch.health.fsync_waits_s == 0 and watch.health.free_bytes > 0)
-        os.kill(postmaster(node), signal.SIGSTOP)
-        try:
-            for _left in looks(LIMITS.stuck_after_s + 4, 0.1):
-                client.execute("INSERT INTO t VALUES ('x')")
-                assert not watch.is_stuck(), "an open session commits"
-            assert watch.health.no_session_s >= LIMITS.stuck_after_s, (
-                "no new one is to be had, and that is said"
-            )
-            assert state(node) is ServerState.PRIMARY
+        with standing_still(postmaster(node)):
+            until(commits_and_no_new_session_is_to_be_had)
 
             until(watch.is_stuck)
-        finally:
-            os.kill(postmaster(node), signal.SIGCONT)
         until(lambda: liveness.stuck_s(watch.health) == 0)
+
+
+def test_a_look_goes_on_by_its_kept_session_where_no_new_one_is_to_be_had(node: Node) -> None:
+    """Tried again: a look that takes too long, as on a busy machine, gives its session up."""
+
+    def goes_on() -> bool:
+        look(node)
+        with standing_still(postmaster(node)):
+            return all(isinstance(node.postgres.observe(fresh=True), Server) for _ in range(3))
+
+    until(goes_on)
 
 
 def test_a_server_whose_every_process_stands_still_is_stuck_and_can_be_killed(node: Node) -> None:
@@ -162,7 +172,7 @@ def test_a_server_whose_every_process_stands_still_is_stuck_and_can_be_killed(no
             os.kill(pid, signal.SIGSTOP)
         until(watch.is_stuck)
         node.postgres.kill(5)
-        assert state(node) is ServerState.STOPPED
+        assert look(node).state is ServerState.STOPPED
 
 
 def test_an_overload_is_not_a_death(node: Node) -> None:
@@ -204,8 +214,7 @@ def test_a_volume_that_hangs_is_seen_and_postgresql_left_without_a_wait(node: No
         begun = SystemClock().now()
         until(lambda: watch.health.hung)
         assert SystemClock().now() - begun < LIMITS.storage_hung_after_s + 30
-        seen = node.postgres.observe()
-        assert isinstance(seen, Server), "a look touches nothing that hangs"
+        seen = look(node)  # which touches nothing that hangs
         assert seen.received_lsn > 0, "what was flushed is known without the volume"
 
         begun = SystemClock().now()
@@ -238,7 +247,7 @@ def test_the_ballast_brings_a_full_volume_back(node: Node) -> None:
         until(lambda: not ballast.exists())
         until(lambda: watch.health.free_bytes >= LIMITS.ballast_bytes // 2)
         assert watch.health.full, "it stays full as long as the ballast has no room"
-        if state(node) is not ServerState.PRIMARY:
+        if look(node).state is not ServerState.PRIMARY:
             node.postgres.start_primary()
         node.sql("INSERT INTO t SELECT repeat('x', 1000) FROM generate_series(1, 1000)")
 
