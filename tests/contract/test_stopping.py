@@ -16,16 +16,18 @@ import pytest
 
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.postgres.control import DRAIN_S, IMMEDIATE_S
+from failover_agent.adapters.systemd import looks
 from failover_agent.core.model import ServerState
 from failover_agent.core.quorum import NOBODY, waits
 
 from .namespaces import entered
-from .postgres_nodes import USER, Node, look, two_nodes, until
+from .postgres_nodes import USER, Node, look, taken, two_nodes, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 SOON_S = 60.0
 STOP_S = 60.0  # more than any bound below allows, so that keeping to it shows
+HELD_S = 10.0  # what is said to somebody who holds the stop: long enough for a standby to hear the last row
 LITTLE_S = 15.0  # signals, a checkpoint of next to nothing, looks, on a machine with other work
 
 
@@ -63,11 +65,24 @@ def stop(node: Node, timeout_s: float = STOP_S) -> float:
     return SystemClock().now() - began
 
 
+def stop_under_load(node: Node) -> float:
+    node.sql("TRUNCATE t")
+    with writing(node):
+        until(lambda: node.sql("SELECT count(*) > 2000 FROM t") == [(True,)])
+        return stop(node)
+
+
+def has_everything_of(standby: Node, primary: Node) -> bool:
+    """Also what was on its way when the primary ended."""
+    end = primary.postgres.wal_end()
+    return any(end == look(standby).received_lsn for _left in looks(LITTLE_S, 0.1))
+
+
 def assert_down_with_everything_at(standby: Node, primary: Node) -> None:
     down = look(primary)
     assert (down.state, down.clean) == (ServerState.STOPPED, True)
     assert primary.unit.processes() == []
-    assert primary.postgres.wal_end() == look(standby).received_lsn
+    assert has_everything_of(standby, primary)
 
 
 def connect(node: Node) -> psycopg.Connection[object]:
@@ -113,9 +128,12 @@ def test_a_standby_gets_everything_up_to_the_shutdown_checkpoint_also_under_load
     pair: tuple[Node, Node],
 ) -> None:
     db1, db2 = pair
-    with writing(db1):
-        until(lambda: db1.sql("SELECT count(*) > 2000 FROM t") == [(True,)])
-        stop(db1)
+    took = stop_under_load(db1)
+    if took >= DRAIN_S and not has_everything_of(db2, db1):
+        # It gave up on a receiver that stood still for as long: on a busy machine that is no defect, once.
+        db1.postgres.start_primary()
+        until(lambda: look(db1).replicas == ("db2",))
+        stop_under_load(db1)
 
     assert_down_with_everything_at(db2, db1)
 
@@ -166,21 +184,23 @@ def test_a_logical_consumer_that_takes_nothing_holds_the_stop_no_longer_than_was
             until(lambda: db1.sql("SELECT active FROM pg_replication_slots") == [(True,)])
             with stopped([consumer.pid]):
                 db1.sql("INSERT INTO t SELECT generate_series(1, 100000)")
+                until(lambda: look(db2).received_lsn >= look(db1).received_lsn)
+                db1.sql("INSERT INTO t VALUES (1)")  # this the stop has to send
 
-                took = stop(db1, timeout_s=3.0)
+                took = stop(db1, timeout_s=HELD_S)
         finally:
             consumer.kill()
 
-    assert took < 3.0 + IMMEDIATE_S + LITTLE_S
+    assert took < HELD_S + IMMEDIATE_S + LITTLE_S
     assert db1.unit.processes() == []
-    assert db1.postgres.wal_end() == look(db2).received_lsn
+    assert has_everything_of(db2, db1)
     db1.postgres.start_primary()
     db1.sql("SELECT pg_drop_replication_slot('cdc')")
 
 
 def test_a_commit_that_waits_for_a_standby_is_not_acknowledged_by_the_stop(pair: tuple[Node, Node]) -> None:
     db1, _db2 = pair
-    db1.postgres.set_sync(waits(["db9"], 1))
+    taken(lambda: db1.postgres.set_sync(waits(["db9"], 1)))
     told: list[str] = []
     begun = threading.Event()
 
@@ -203,7 +223,7 @@ def test_a_commit_that_waits_for_a_standby_is_not_acknowledged_by_the_stop(pair:
         thread.join(SOON_S)
     finally:
         db1.postgres.start_primary()
-        db1.postgres.set_sync(NOBODY)
+        taken(lambda: db1.postgres.set_sync(NOBODY))
 
     assert len(told) == 1, told
     assert told != ["acknowledged"]
