@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import pytest
 
 from failover_agent.adapters.clock import SystemClock
+from failover_agent.adapters.systemd import looks
 from failover_agent.checkup import checks
 from failover_agent.config import load
 from failover_agent.errors import AgentError
@@ -19,7 +20,7 @@ from failover_agent.shell.threads import Threads
 
 from .moto_server import TABLE, client
 from .namespaces import entered
-from .test_agents import API, MOTO_PORT, VIP, World, until, world
+from .test_agents import API, MOTO_PORT, SOON_S, VIP, World, until, world
 
 __all__ = ["world"]
 
@@ -45,12 +46,19 @@ def ask(world: World, name: str) -> Mapping[str, AgentError]:
     }
 
 
+def found_in_the_end(world: World, name: str, wanted: set[str]) -> Mapping[str, AgentError]:
+    """One asking may meet what passes by itself: an agent that is late, a look that took too long."""
+    for _left in looks(SOON_S, 1.0):
+        if set(found := ask(world, name)) == wanted:
+            return found
+    raise AssertionError(f"{name} finds {sorted(found)}, not {sorted(wanted)}")
+
+
 def test_a_whole_pair_has_no_problem_and_each_fault_is_named(world: World) -> None:
     world.start("db1")
     world.start("db2")
     until(lambda: world.settled("db1", "db2") and world.route() == "db1")
-    found = ask(world, "db1")
-    assert set(found) == {"SourceDestCheckOn"}
+    found = found_in_the_end(world, "db1", {"SourceDestCheckOn"})
     assert world.interfaces["db1"] in found["SourceDestCheckOn"].object
 
     with entered(world.nodes["db1"].namespace):
@@ -59,15 +67,14 @@ def test_a_whole_pair_has_no_problem_and_each_fault_is_named(world: World) -> No
                 NetworkInterfaceId=interface, SourceDestCheck={"Value": False}
             )
     # The agents look again by themselves, a standby's every ten seconds.
-    until(lambda: ask(world, "db1") == {})
-    until(lambda: ask(world, "db2") == {})
+    found_in_the_end(world, "db1", set())
+    found_in_the_end(world, "db2", set())
 
     # A password that is not the role's: both nodes read one file here.
     secret = world.nodes["db1"].plan.rewind_secret
     right = secret.read_text()
     secret.write_text("wrong\n")
-    found = ask(world, "db2")
-    assert set(found) == {"PasswordRefused"}
+    found = found_in_the_end(world, "db2", {"PasswordRefused"})
     assert "rewinder" in found["PasswordRefused"].object
     secret.write_text(right)
 
@@ -79,5 +86,4 @@ def test_a_whole_pair_has_no_problem_and_each_fault_is_named(world: World) -> No
         api = f"http://{API}:{MOTO_PORT}"
         client("ec2", api).delete_route(RouteTableId=world.table_id, DestinationCidrBlock=f"{VIP}/32")
         client("dynamodb", api).delete_table(TableName=TABLE)
-    found = ask(world, "db1")
-    assert {"NoAgent", "PeerSilent", "VipRouteMissing", "StoreTableMissing"} == set(found)
+    found_in_the_end(world, "db1", {"NoAgent", "PeerSilent", "VipRouteMissing", "StoreTableMissing"})
