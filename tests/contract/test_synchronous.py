@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -13,7 +14,8 @@ import psycopg
 import pytest
 
 from failover_agent.adapters import cut
-from failover_agent.adapters.postgres import PostgresPlan, settings
+from failover_agent.adapters.clock import SystemClock
+from failover_agent.adapters.postgres import LocalPostgres, PostgresPlan, settings
 from failover_agent.adapters.postgres.observe import Observer
 from failover_agent.adapters.postgres.outside import outside
 from failover_agent.adapters.systemd import looks
@@ -175,6 +177,37 @@ def test_a_list_that_the_agent_did_not_write_is_unknown(pair: tuple[Node, Node])
         db1.sql("ALTER SYSTEM RESET synchronous_standby_names")
         db1.sql("SELECT pg_reload_conf()")
     set_sync(db1, DB2)
+
+
+def test_a_life_that_begins_in_the_middle_ends_who_may_acknowledge_by_a_list_before(
+    pair: tuple[Node, Node],
+) -> None:
+    """→ an agent died between a list and its barrier, and the next knew the newest list alone (S3)."""
+    db1, db2 = pair
+    set_sync(db1, waits(["db9"], 1))
+    until(lambda: "db2" in seen(db1).flushed)
+    (receiver,) = receivers(db2)
+    (sender,) = senders(db1)
+    next_life = LocalPostgres(db1.plan, db1.unit, SystemClock())
+
+    os.kill(receiver, signal.SIGSTOP)  # it flushes nothing, so its walsender shows no sign of the new list
+    try:
+        taken(lambda: next_life.set_sync(waits(["db9"], 1)))
+        assert sender not in senders(db1)
+    finally:
+        os.kill(receiver, signal.SIGCONT)
+    set_sync(db1, NOBODY)
+    until(lambda: "db2" in seen(db1).flushed)
+
+
+def receivers(node: Node) -> list[int]:
+    return [int(pid) for (pid,) in node.sql("SELECT pid FROM pg_stat_wal_receiver")]
+
+
+def senders(node: Node) -> list[int]:
+    return [
+        int(pid) for (pid,) in node.sql("SELECT pid FROM pg_stat_replication WHERE application_name = 'db2'")
+    ]
 
 
 def test_a_restart_in_place_keeps_whom_it_waits_for(pair: tuple[Node, Node]) -> None:
