@@ -15,7 +15,7 @@ import time
 
 from rehearsal.attempts import first_of
 
-OPTIONS = (  # the writer's, as docs/clients.md advises
+OPTIONS = (  # those of `service=writer`, as docs/clients.md advises
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),

@@ -6,8 +6,8 @@ there and started with `python3 -c`. It ends when its standard input ends.
 Each stream is one client with one connection and at most one write on its way. `via` is a name
 for the report, the rest a libpq connection string. A client without a connection makes several
 attempts at a time and takes the first that comes (`attempts`); TCP gives up for it on a server
-that does not even acknowledge packets (SOCKET below, as docs/clients.md advises). An id without
-an answer is neither acknowledged nor lost.
+that does not even acknowledge packets, by what `service=writer` says (docs/clients.md). An id
+without an answer is neither acknowledged nor lost.
 
 Output, one JSON array per line:  [via, id, sent, received, node, timeline]
 Times are seconds since 1970; all hosts of the lab share one clock.
@@ -23,8 +23,6 @@ import time
 import psycopg
 
 from rehearsal.attempts import first_of
-
-SOCKET = " keepalives_idle=1 keepalives_interval=1 keepalives_count=2 tcp_user_timeout=1000"
 
 TABLE = "create table if not exists rehearsal (id bigint primary key, via text not null)"
 WRITE = """
@@ -53,7 +51,7 @@ async def stream(via: str, dsn: str, interval_s: float, first_id: int) -> None:
 
 
 async def connect(dsn: str) -> Connection:
-    return await psycopg.AsyncConnection.connect(dsn + SOCKET, autocommit=True)
+    return await psycopg.AsyncConnection.connect(dsn, autocommit=True)
 
 
 def close(connection: Connection) -> None:
