@@ -34,6 +34,7 @@ OURS = (
     SYSTEMD / "failover-agent.service",
 )
 TABLE = ("inet", "failover_gate")
+ALTER_SYSTEM_SETTLED_SINCE = 17  # an older server does not start over `allow_alter_system`
 INTERFACE = "primacy-vip"
 NOBODYS = "# Left by playbooks/remove.yml; yours to change.\n"
 
@@ -71,7 +72,9 @@ class Steps:
                 follows = follows.replace(
                     f"port={self.wish['replication_port']} ", f"port={self.wish['port']} "
                 )
-        own = "synchronous_standby_names = ''\nrestart_after_crash = on\nallow_alter_system = on\n"
+        own = "synchronous_standby_names = ''\nrestart_after_crash = on\n"
+        if int((Path(self.wish["data_dir"]) / "PG_VERSION").read_text()) >= ALTER_SYSTEM_SETTLED_SINCE:
+            own += "allow_alter_system = on\n"
         # Without the agent, which was asked first.
         for name, command in self.wish["archive"].items():
             own += f"{name} = '{command.replace(chr(39), chr(39) * 2)}'\n"
