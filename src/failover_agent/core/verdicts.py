@@ -228,8 +228,11 @@ def outside_the_promise(mode: str, settings: Sequence[str]) -> Errors:
         "synchronous_commit",
         value="; ".join(settings),
         expected=f"on or remote_apply in mode {mode}",
-        hint="If their commits may be lost in a failover, leave it; else ALTER ROLE or DATABASE … RESET"
-        " synchronous_commit, ALTER SYSTEM RESET, or the inventory. Sessions take it up when they begin.",
+        hint="If their commits may be lost in a failover, leave it. Else, for a role or a database, ALTER …"
+        " RESET synchronous_commit: sessions take it up when they begin. In a file: take it out of the"
+        " inventory and run playbooks/site.yml; out of postgresql.auto.conf, which from 17 on ALTER SYSTEM"
+        " may not change here, take the line by hand, on every node, then `systemctl reload"
+        " primacy-postgresql`.",
     )
     return (error,)
 
