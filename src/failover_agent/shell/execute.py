@@ -77,7 +77,8 @@ class Executor:
         self._body.keeper.release(action.offered_to, data_lost=action.data_lost)
 
     def _take_over(self, action: s.TakeOver) -> None:
-        """Bind, end every session, promote, open, route: in this order, while the lease is ours (G6)."""
+        """Bind, end every session, wake the router, promote, publish, open: in this order, while the lease
+        is ours (G6). The routes may be changed from then on, before or after the gate opens."""
         body = self._body
         at("claimed-before-bind")
         body.bind_vips()
