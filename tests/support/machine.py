@@ -1,7 +1,7 @@
 # the arguments are the ports'; most of these parts need none of them
 """One node's parts in memory: clock, gate, addresses, notes, probes.
 
-What a power loss, a frozen host and a kernel do to them follows LAB_FACTS; nothing here sleeps.
+What a power loss, a frozen host and a kernel do to them follows what was measured; nothing here sleeps.
 """
 
 from __future__ import annotations

@@ -235,7 +235,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A name, a virtual address and a port that clients use (DESIGN 4)."""
+    """A name, a virtual address and a port that clients use."""
 
     name: str
     vip: str

@@ -1,4 +1,4 @@
-"""How a node comes back under a primary: follow it, or rewind first (DESIGN 3).
+"""How a node comes back under a primary: follow it, or rewind first.
 
 A timeline history says where each timeline ended. Two servers share their WAL up to the
 end of the last timeline they have in common; a node that wrote beyond that point has

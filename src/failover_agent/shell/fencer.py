@@ -1,4 +1,4 @@
-"""Fences who held the lease before and did not give it away, before PostgreSQL here is promoted (DESIGN 2).
+"""Fences who held the lease and did not give it away, before PostgreSQL here is promoted (docs/fencing.md).
 
 One pass per round of the decision loop, beside it: look, note, ask, look again. Whether PostgreSQL may be
 promoted is decided by `core.fencing`, over what this shows.
