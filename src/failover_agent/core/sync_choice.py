@@ -1,5 +1,11 @@
 """Which standbys are to vouch for commits, and how many of them per commit.
 
+**At most two members, so k is 1, whatever the number of nodes (MOST_MEMBERS).** PostgreSQL counts connections
+in `ANY k`, not names. → S = {B, C, D}, k = 2: B's host loses power, its walsender stands half-open, B is back
+and streams over a second one; both show what B has flushed, and a commit is let go that only A and B have.
+C and D seal, and it is lost. A slot admits one walsender, but a start begins without one. With k = 1 nobody
+counts twice. Further standbys are spares that enter when a member leaves. The arithmetic is that of any m:
+
 With m members in S and k acknowledgements per commit, commits stop when more than m - k members are away.
 A failover needs m - k + 1 seals, so it stops when more than k - 1 members are away together with the
 primary. A larger k buys failovers and pays with commits; neither is ever bought with loss.
@@ -13,15 +19,9 @@ primary. A larger k buys failovers and pays with commits; neither is ever bought
       4   2        2                     1
       5   3        2                     2
 
-So from two standbys on, one failure of any node, whichever it is, stops neither commits nor a failover;
-afterwards the silent member leaves S (S6) and one further failure is survived again. From four nodes on
-the primary and one more may go at the same instant. m = 1 stops commits for the stated delay only.
-
-**At most two members, so k is 1, whatever the number of nodes (MOST_MEMBERS).** PostgreSQL counts connections
-in `ANY k`, not names. → S = {B, C, D}, k = 2: B's host loses power, its walsender stands half-open, B is back
-and streams over a second one; both show what B has flushed, and a commit is let go that only A and B have.
-C and D seal, and it is lost. A slot admits one walsender, but a start begins without one. With k = 1 nobody
-counts twice. Further standbys are spares that enter when a member leaves.
+So from m = 2 on, one failure of any node, whichever it is, stops neither commits nor a failover; afterwards
+the silent member leaves S (S6) and one further failure is survived again. From m = 3 on the primary and one
+more may go at the same instant. m = 1 stops commits for the stated delay only.
 
 Losing a whole zone must not take the primary and more than k - 1 members of S with it: then the members in
 other zones would be too few to seal. So at most k - 1 members of S are in the primary's own zone, unless
@@ -107,7 +107,7 @@ def _spread(az: str, usable: list[Standby], present: Waits, most: int) -> list[s
 
 
 def _strict(everybody: list[Standby], chosen: list[str], present: Waits, most: int) -> Choice:
-    """k never falls below the configured majority, whoever is away: commits wait instead."""
+    """k never falls below `least_acknowledgements`, with two members one, whoever is away: commits wait."""
     least = least_acknowledgements(len(everybody), most)
     waiting_for = tuple(s.name for s in everybody if s.name not in chosen)
     if len(chosen) >= least:

@@ -46,7 +46,7 @@ class Journal:
         self._sink(event, values)
 
     def phase(self, name: str, epoch: int) -> None:
-        """`suspected`, `detected`, `claimed`, `promoted`, `opened` or `routed`, at this moment."""
+        """`suspected`, `detected`, `claimed`, `fenced`, `promoted`, `opened` or `routed`, at this moment."""
         self._sink("phase", {"name": name, "epoch": epoch, "at": round(self._wall(), 4)})
 
     def decision(self, decision: Decision, epoch: int) -> None:
