@@ -1,4 +1,4 @@
-"""Who may take the lease: in async mode the election says it (`election`), in quorum and strict mode seals do.
+"""Who may take the lease: in mode async the election says it (`election`), in quorum and strict seals do.
 
 Where seals decide, neither the lag limit nor a wait for silent members counts: |S| - k + 1 sealed members
 hold every acknowledged commit between them, whoever else is silent (S1). So they also let a member claim
