@@ -71,6 +71,12 @@ class PostgresPlan:
         """How pg_rewind and pg_basebackup make their work durable: one call per file system since 17."""
         return ("--sync-method=syncfs",) if self.version >= 17 else ()
 
+    @property
+    def rewind_option(self) -> tuple[str, ...]:
+        """Where pg_rewind finds the settings. Before 15 it refuses the option, and needs none: it reads them
+        for crash recovery, which is done before, and for `--restore-target-wal`."""
+        return (f"--config-file={self.config_file}",) if self.version >= 15 else ()
+
     def program(self, name: str) -> str:
         return str(self.bin_dir / name)
 

@@ -96,7 +96,7 @@ def _pg_rewind(plan: PostgresPlan, upstream: str, progress: Progress, *more: str
         plan.program("pg_rewind"),
         f"--target-pgdata={plan.data_dir}",
         f"--source-server={source} options='-c statement_timeout=0 -c lock_timeout=0'",
-        f"--config-file={plan.config_file}",
+        *plan.rewind_option,
         "--progress",
         *plan.sync_option,
         *more,
