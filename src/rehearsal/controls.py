@@ -52,7 +52,7 @@ class Controls:
             stack.enter_context(
                 Program(lab, host, writer, json.dumps(streams), self._hear, python=AGENTS_PYTHON)
             )
-            wait_for("both controls", lambda: {"echo", "local"} <= {a.via for a in self.acks()}, 30)
+            wait_for("both controls", lambda: {"echo", "local"} <= {a.via for a in self.acks()}, 90)
             self._stack = stack.pop_all()
         return self
 

@@ -37,7 +37,7 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         self._program.__enter__()
-        wait_for("the first acknowledged write", lambda: self._alive() and bool(self._acks), timeout_s=30)
+        wait_for("the first acknowledged write", lambda: self._alive() and bool(self._acks), timeout_s=90)
         return self
 
     def __exit__(self, *_: object) -> None:

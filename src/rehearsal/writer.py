@@ -24,6 +24,8 @@ import psycopg
 
 from rehearsal.attempts import first_of
 
+PREPARE_S, AGAIN_S = 30, 0.5
+
 TABLE = "create table if not exists rehearsal (id bigint primary key, via text not null)"
 WRITE = """
     insert into rehearsal (id, via) values (%s, %s)
@@ -81,8 +83,17 @@ async def main(streams: list[tuple[str, str, float, int]]) -> None:
 
 
 def prepare(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(TABLE)
+    """Tried again for a while: the door may be shut for a moment, as a primary's is that stood still."""
+    until = time.monotonic() + PREPARE_S
+    while True:
+        try:
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute(TABLE)
+            return
+        except psycopg.OperationalError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(AGAIN_S)
 
 
 if __name__ == "__main__":
