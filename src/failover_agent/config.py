@@ -216,22 +216,25 @@ def load(path: Path) -> Config:
         plain = yaml.safe_load(path.read_text())
     except OSError as error:
         hint = "Run it as root." if isinstance(error, PermissionError) else "Run the playbook."
-        raise ConfigRefused(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+        raise _refused(path, f"cannot be read: {error.strerror}", "a file that can be read", hint) from error
     except yaml.YAMLError as error:
-        raise ConfigRefused(f"{path} is no YAML: {error}", hint="Run the playbook.") from error
+        raise _refused(path, f"is no YAML: {error}", "YAML", "Run the playbook.") from error
     return parse(plain, where=str(path))
 
 
 def parse(plain: Any, *, where: str) -> Config:  # whatever YAML gave
     """Raises ConfigRefused."""
     if not isinstance(plain, dict):
-        raise ConfigRefused(f"{where} holds no settings", hint="Run the playbook.")
+        raise _refused(where, "holds no settings", "settings", "Run the playbook.")
     for key, values in NOT_YET.items():
         if plain.get(key) in values:
             possible = Config.model_fields[key].default
             raise ConfigRefused(
                 f"{where}: {key} {plain[key]} does not exist yet",
                 hint=f"Use {key}: {possible} in this version.",
+                object=f"{key} in {where}",
+                value=str(plain[key]),
+                expected=str(possible),
             )
     try:
         config = Config.model_validate(plain)
@@ -244,6 +247,10 @@ def parse(plain: Any, *, where: str) -> Config:  # whatever YAML gave
     if refused := impossible(config.timing(), f"timings of profile {config.profile} in {where}"):
         raise refused
     return config
+
+
+def _refused(where: object, value: str, expected: str, hint: str) -> ConfigRefused:
+    return ConfigRefused(f"{where} {value}", hint=hint, object=str(where), value=value, expected=expected)
 
 
 def _first(error: ValidationError, where: str) -> dict[str, str]:

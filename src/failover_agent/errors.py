@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
+CARRIED_OUT = "to be carried out"  # of an order whose refusal says no more than why
+
 
 class AgentError(Exception):
     """Something we foresaw. Carries what happened and what to try."""
@@ -47,6 +49,16 @@ class AgentError(Exception):
             "remedy": self.hint,
             "message": str(self.args[0]),
         }
+
+    def refusal(self, order: str) -> dict[str, object]:
+        """What answers an order that was not carried out: all fields, and none of them empty.
+
+        `why` and `hint` repeat two of them: agents and commands of the release before read only these.
+        """
+        told = self.fields()
+        if not self.object:
+            told |= {"object": order, "value": told["message"], "expected": CARRIED_OUT}
+        return {"ok": False, "why": told["message"], "hint": self.hint, **told}
 
 
 def from_fields(fields: Mapping[str, str]) -> AgentError:

@@ -27,7 +27,7 @@ from failover_agent.core.promises import Promise
 from failover_agent.core.promotion import Standing
 from failover_agent.core.relay import RouteChange
 from failover_agent.core.seals import Seal, Sealed
-from failover_agent.errors import AgentError, PeerRefused
+from failover_agent.errors import AgentError, PeerRefused, PeerSilent, PostgresFailed
 from failover_agent.shell import archive, forced, mode_switch, pausing
 from failover_agent.shell.body import Body, Ports, Settings, make_body
 from failover_agent.shell.journal import Journal
@@ -278,7 +278,7 @@ class Agent:
         try:
             return self._switch_over(to) if self.keeper.mine() else self._pass_on(to)
         except AgentError as error:
-            return {"ok": False, "why": str(error.args[0]), "hint": error.hint}
+            return error.refusal(f"switchover to {to or 'the best standby'}")
 
     def request_failover(self, to: str, accept_loss: bool) -> dict[str, object]:
         """Let `to` take a free lease although something may be lost; returns when it serves, or why not."""
@@ -287,13 +287,10 @@ class Agent:
                 return forced.failover(self.body, self.loop.seen, accept_loss)
             answer = self.body.ports.peers.order_failover(to, accept_loss)
             if isinstance(answer, Unknown):
-                raise PeerRefused(
-                    f"{to} did not answer the order ({answer.why})",
-                    hint="It may still carry it out: look at `failoverctl status` before ordering again.",
-                )
+                raise _unheard(f"order to {to} to take over", answer)
             return dict(answer)
         except AgentError as error:
-            return {"ok": False, "why": str(error.args[0]), "hint": error.hint}
+            return error.refusal(f"failover to {to}")
 
     def unfence(self, name: str) -> dict[str, object]:
         """Let a fenced node back, on a person's order, by whichever node is asked. Raises AgentError."""
@@ -317,13 +314,15 @@ class Agent:
     def _pass_on(self, to: str) -> dict[str, object]:
         holder = self.observer.holder_name
         if not holder or holder == self.body.me:
-            raise AgentError("no node holds the lease", hint="Wait for a primary; see `failoverctl status`.")
+            raise PeerRefused.about(
+                "the lease",
+                value="held by nobody who serves",
+                expected="a primary that hands it over",
+                hint="Wait for a primary; see `failoverctl status`.",
+            )
         answer = self.body.ports.peers.order_switchover(holder, to)
         if isinstance(answer, Unknown):
-            raise AgentError(
-                f"the holder {holder} did not answer the order ({answer.why})",
-                hint="It may still carry it out: look at `failoverctl status` before ordering again.",
-            )
+            raise _unheard(f"order to {holder}, which holds the lease, to hand it over", answer)
         return dict(answer)
 
     def _checkpoint_first(self) -> None:
@@ -332,8 +331,10 @@ class Agent:
         began = clock.now()
         self.body.ports.postgres.checkpoint()
         if (took := clock.now() - began) > ORDER_S:
-            raise AgentError(
-                f"the checkpoint before the switchover took {took:.0f} s, {ORDER_S:g} s are allowed",
+            raise PostgresFailed.about(
+                "checkpoint before the switchover",
+                value=f"took {took:.0f} s",
+                expected=f"{ORDER_S:g} s at most",
                 hint="Nothing was changed. Order it again: the next checkpoint has less to write.",
             )
 
@@ -345,8 +346,11 @@ class Agent:
         self.wake()
         if not clock.wait(ticket.done, ORDER_S):
             self.body.orders.withdraw(ticket)
-            raise AgentError(
-                f"the switchover did not end within {ORDER_S:g} s", hint="See `failoverctl status`."
+            raise PeerRefused.about(
+                f"switchover to {to or 'the best standby'}",
+                value=f"not ended after {ORDER_S:g} s",
+                expected="the lease to be handed over",
+                hint="It may be under way: look at `failoverctl status` before ordering again.",
             )
         if ticket.error is not None:
             raise ticket.error
@@ -365,7 +369,18 @@ class Agent:
                     "lost_logical_slots": list(lost.get(done.target, ())),
                 }
             clock.wait(threading.Event(), ASK_S)
-        raise AgentError(
-            f"{done.target} has the lease's offer and does not serve after {TARGET_SERVES_S:g} s",
+        raise PeerSilent.about(
+            f"switchover to {done.target}",
+            value=f"it has the lease's offer and is not heard to serve after {TARGET_SERVES_S:g} s",
+            expected="to serve",
             hint=f"Look at the agent's journal on {done.target}.",
         )
+
+
+def _unheard(order: str, answer: Unknown) -> PeerSilent:
+    return PeerSilent.about(
+        order,
+        value=f"no answer ({answer.why})",
+        expected="an answer",
+        hint="It may still carry it out: look at `failoverctl status` before ordering again.",
+    )

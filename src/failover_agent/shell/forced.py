@@ -7,7 +7,7 @@ import threading
 from failover_agent.core.accepted_loss import Loss, loss, refusal, waits_for
 from failover_agent.core.model import Unknown
 from failover_agent.core.snapshot import Snapshot
-from failover_agent.errors import AgentError, PeerRefused
+from failover_agent.errors import PeerRefused, StoreUnreachable
 from failover_agent.shell.body import Body
 
 NOTE = "loss#"  # of the epoch that is given up, in the store
@@ -19,9 +19,9 @@ _HINT = "`failoverctl status` shows who serves; nothing was changed."
 def failover(body: Body, seen: Snapshot | None, accept_loss: bool) -> dict[str, object]:
     """On the node that shall take over. Without `accept_loss`: only what may be lost."""
     if seen is None:
-        raise PeerRefused(f"{body.me} has just begun", hint="Order it again in a moment.")
+        raise _refused(body, f"{body.me} has just begun", hint="Order it again in a moment.")
     if why := refusal(seen):
-        raise PeerRefused(f"failover to {body.me} refused: {why}", hint=_HINT)
+        raise _refused(body, why, hint=_HINT)
     lost = loss(seen)
     told: dict[str, object] = {
         "target": body.me,
@@ -46,8 +46,11 @@ def _note(body: Body, lost: Loss) -> None:
         f"{NOTE}{lost.epoch}", {"node": body.me, "at": str(round(body.ports.clock.wall())), **lost.told()}
     )
     if isinstance(answer, Unknown):
-        raise PeerRefused(
-            f"the accepted loss could not be noted in the store: {answer.why}", hint="Nothing was changed."
+        raise StoreUnreachable.about(
+            "note of the accepted loss in the store",
+            value=f"not seen to be written ({answer.why})",
+            expected="written before anything is lost",
+            hint="Nothing was changed. Order it again once the store answers.",
         )
     body.journal.event("loss-accepted", **lost.told())
 
@@ -60,7 +63,15 @@ def _wait_until_serving(body: Body, after: int) -> int:
         if epoch > after and body.keeper.holds(epoch):
             return epoch
         clock.wait(threading.Event(), LOOK_S)
-    raise AgentError(
-        f"{body.me} does not serve after {SERVES_S:g} s",
+    raise PeerRefused.about(
+        f"failover to {body.me}",
+        value=f"it does not serve after {SERVES_S:g} s",
+        expected="to serve, with the loss that was accepted",
         hint=f"See `failoverctl status` and the agent's journal on {body.me}.",
+    )
+
+
+def _refused(body: Body, why: str, hint: str) -> PeerRefused:
+    return PeerRefused.about(
+        f"failover to {body.me}", value=why, expected="a standby here and a lease that has ended", hint=hint
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from failover_agent.core.model import LeaseSeen, NodeReport, Server, ServerState, Unknown
 from failover_agent.core.rules import decide
 from failover_agent.core.snapshot import Mine, Snapshot
-from failover_agent.errors import AgentError
+from failover_agent.errors import AgentError, PeerRefused
 from failover_agent.shell import mode_switch, pausing
 from failover_agent.shell.body import Body
 from failover_agent.shell.execute import Executor
@@ -75,8 +75,10 @@ class Loop:
         """An order that this node cannot carry out is answered, not kept for later."""
         order = self._body.orders.open()
         if order is not None and mine is None:
-            error = AgentError(
-                f"{self._body.me} does not hold the lease (it does: {rule})",
+            error = PeerRefused.about(
+                f"switchover by {self._body.me}",
+                value=f"it does not hold the lease (it does: {rule})",
+                expected="the holder of the lease",
                 hint="Order it again once a primary serves; `failoverctl status` shows it.",
             )
             self._body.orders.close(order.number, None, error)

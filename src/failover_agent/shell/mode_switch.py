@@ -24,7 +24,7 @@ def request(body: Body, holder: str, mode: Mode) -> dict[str, object]:
     try:
         return _here(body, mode) if body.keeper.mine() else _pass_on(body, holder, mode)
     except AgentError as error:
-        return {"ok": False, "why": str(error.args[0]), "hint": error.hint, **error.fields()}
+        return error.refusal(f"switch to mode {mode}")
 
 
 def carry_out(body: Body, seen: Snapshot) -> None:

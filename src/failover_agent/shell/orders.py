@@ -10,6 +10,8 @@ from failover_agent.core.model import Mode
 from failover_agent.core.snapshot import SwitchoverOrder
 from failover_agent.errors import AgentError, PeerRefused
 
+ONE = "one at a time"
+
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
@@ -78,8 +80,10 @@ class ModeOrders(_OneAtATime[ModeTicket]):
         """Raises PeerRefused when one is under way."""
         with self._lock:
             if self._ticket is not None:
-                raise PeerRefused(
-                    f"switch to mode {mode} refused, one to {self._ticket.mode} is under way",
+                raise PeerRefused.about(
+                    f"switch to mode {mode}",
+                    value=f"one to {self._ticket.mode} is under way",
+                    expected=ONE,
                     hint="Wait until it has ended; `failoverctl config` shows the mode.",
                 )
             self._ticket = ModeTicket(mode)
@@ -91,8 +95,10 @@ class PauseOrders(_OneAtATime[PauseTicket]):
         """Raises PeerRefused when one is under way."""
         with self._lock:
             if self._ticket is not None:
-                raise PeerRefused(
-                    f"order to {_word(pause)} refused, one to {_word(self._ticket.pause)} is under way",
+                raise PeerRefused.about(
+                    f"order to {_word(pause)}",
+                    value=f"one to {_word(self._ticket.pause)} is under way",
+                    expected=ONE,
                     hint="Wait until it has ended; `failoverctl status` shows whether failover is paused.",
                 )
             self._ticket = PauseTicket(pause)
@@ -114,9 +120,10 @@ class Orders:
         """Raises PeerRefused when one is under way."""
         with self._lock:
             if self._ticket is not None:
-                raise PeerRefused(
-                    f"switchover to {to or 'the best standby'} refused,"
-                    f" one to {self._ticket.order.to or 'the best standby'} is under way",
+                raise PeerRefused.about(
+                    f"switchover to {to or 'the best standby'}",
+                    value=f"one to {self._ticket.order.to or 'the best standby'} is under way",
+                    expected=ONE,
                     hint="Wait until it has ended; `failoverctl status` shows it.",
                 )
             self._number += 1

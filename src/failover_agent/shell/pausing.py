@@ -32,7 +32,7 @@ def request(body: Body, seen: Snapshot | None, holder: str, pause: bool) -> dict
             return _for_nobody(body, seen)
         return _pass_on(body, holder, pause, why)
     except AgentError as error:
-        return {"ok": False, "why": str(error.args[0]), "hint": error.hint, **error.fields()}
+        return error.refusal(_order(pause))
 
 
 def carry_out(body: Body) -> None:
@@ -109,11 +109,15 @@ def _told(pause: bool, since: str, before: str) -> dict[str, object]:
     }
 
 
+def _order(pause: bool) -> str:
+    return "pause of failover" if pause else "end of the pause"
+
+
 def _refused(pause: bool, why: str) -> PauseRefused:
     """What the hint of a resume promises: once the lease has ended, no holder is needed."""
     wait = "" if pause else " Once the lease of a node that is gone has ended, any other node resumes."
     return PauseRefused.about(
-        "pause of failover" if pause else "end of the pause",
+        _order(pause),
         value=why,
         expected="a holder of the lease that writes it" if pause else "one that writes it, or none any more",
         hint=_AGAIN + wait,

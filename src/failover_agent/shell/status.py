@@ -110,9 +110,7 @@ def _member(member: Member, report: NodeReport | Unknown, end: int | None) -> di
     row |= {"state": "silent", "lag_bytes": None, "timeline": None, "version": ""}
     if isinstance(report, Unknown):
         return row | {"why": report.why}
-    row |= {"version": report.version}
-    row |= _health(report)
-    row["version"] = report.version
+    row |= {"version": report.version} | _health(report)
     server = report.server
     if isinstance(server, Unknown):
         return row | {"state": report.doing or "no answer from PostgreSQL", "why": server.why}
