@@ -63,7 +63,7 @@ def wire(config: Config, version: str, unit: Unit | None = None) -> Wired:
     unit = unit or SystemdUnit(config.postgres.unit)
     ports = make_ports(config, clock, peers, unit)
     agent = Agent(ports, settings(config, version), lambda: uuid.uuid4().hex)
-    app = App(agent, [m.name for m in config.members], postgres_uid(config))
+    app = App(agent, [m.name for m in config.members], postgres_uid(config), agent.body.journal)
     return Wired(agent, Doors(app), peers, lock)
 
 
@@ -89,7 +89,11 @@ def take_lock(run_dir: Path) -> int:
     except BlockingIOError as error:
         os.close(fd)
         raise AlreadyRunning(
-            f"another agent holds {run_dir / 'lock'}", hint="See `systemctl status failover-agent`."
+            f"another agent holds {run_dir / 'lock'}",
+            hint="See `systemctl status failover-agent`.",
+            object=str(run_dir / "lock"),
+            value="held by another agent",
+            expected="held by nobody",
         ) from error
     return fd
 
@@ -192,6 +196,9 @@ def postgres_uid(config: Config) -> int:
         raise ConfigRefused(
             f"postgres.user = {config.postgres.user!r}: there is no such user",
             hint="Install PostgreSQL first.",
+            object="postgres.user",
+            value=config.postgres.user,
+            expected="a user of this host",
         ) from error
 
 

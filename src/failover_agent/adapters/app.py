@@ -1,17 +1,20 @@
-"""What an agent answers: to its peers over mTLS, to people over the Unix socket, to load balancers.
+"""What an agent answers: to members over mTLS; on its own node to root, and to PostgreSQL, over Unix sockets.
 
 GET  /archive?file= /restore?file=&segment_bytes= of PostgreSQL's user on this node
 GET  /status?holds=EPOCH of a member that says it holds the lease
 GET  /status /cluster /primary /replica /health /metrics
 POST /unfence /confirm-fenced {"name"} of people on this node
-POST /wake /rejoin {"name"} /switchover {"to"} /mode {"mode"} /pause {"pause"} /vote {seal} /seal {seal}
+POST /wake /rejoin {"name"} /vote {seal} /seal {seal}
+POST /switchover {"to"} /failover {"to", "accept_loss"} /mode {"mode"} /pause {"pause"}
 POST of members only: /promise {promise} /relay/lease {write} /relay/routes {"vip"} /relay/route {change}
 """
 
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol, cast, get_args
 from urllib.parse import parse_qs
 
@@ -89,6 +92,14 @@ class AgentDoor(Protocol):
     def may_restore(self, name: str, segment_bytes: int) -> dict[str, object]: ...
 
 
+class Journal(Protocol):
+    """Where a mistake is told; `shell.journal.Journal` is one."""
+
+    def trouble(self, where: str, why: object) -> None: ...
+
+    def fine(self, where: str) -> None: ...
+
+
 class Answer(Exception):
     """A way out of any depth: this status, this body."""
 
@@ -101,8 +112,16 @@ class Answer(Exception):
 class App:
     """A WSGI application over one agent."""
 
-    def __init__(self, agent: AgentDoor, members: Iterable[str], postgres_uid: int | None = None) -> None:
+    def __init__(
+        self,
+        agent: AgentDoor,
+        members: Iterable[str],
+        postgres_uid: int | None = None,
+        journal: Journal | None = None,
+    ) -> None:
         self._agent = agent
+        self._journal = journal
+        self._mistaken: set[str] = set()  # what was last answered with a mistake of ours
         self._members = frozenset(members)
         self._postgres_uid = str(postgres_uid)
         self._routes: dict[tuple[str, str], Callable[[Mapping[str, Any]], tuple[int, object]]] = {
@@ -131,20 +150,38 @@ class App:
         }
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> list[bytes]:
+        asked = f"{environ.get('REQUEST_METHOD', '')} {environ.get('PATH_INFO', '')}"
         try:
             status, body = self._answer(environ)
+            self._went_well(asked)
         except Answer as answer:
             status, body = answer.status, answer.body
         except relay_json.NotUnderstood as error:
             status, body = 400, {"why": str(error)}
-        except PeerRefused as error:
-            status, body = 409, {"why": str(error.args[0]), "hint": error.hint}
+        except AgentError as error:
+            status, body = 409, error.refusal(asked)
         except Exception as error:  # whatever it is, the asker gets an answer and the server lives on
-            status, body = 500, {"why": f"{type(error).__name__}: {error}"}
+            status, body = 500, {"ok": False, "why": self._mistake(asked, error)}
         plain = body if isinstance(body, bytes) else json.dumps(body).encode()
         kind = "text/plain; version=0.0.4" if isinstance(body, bytes) else "application/json"
         start_response(_STATUS[status], [("Content-Type", kind), ("Content-Length", str(len(plain)))])
         return [plain]
+
+    def _mistake(self, asked: str, error: Exception) -> str:
+        """Nothing that was foreseen: the journal has where it came up, for who repairs it."""
+        why = f"{type(error).__name__}: {error}"
+        if self._journal is not None:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            self._mistaken.add(asked)
+            self._journal.trouble(
+                f"answering {asked}", f"{why} (a mistake, {Path(place.filename).name}:{place.lineno})"
+            )
+        return why
+
+    def _went_well(self, asked: str) -> None:
+        if self._journal is not None and asked in self._mistaken:
+            self._mistaken.discard(asked)
+            self._journal.fine(f"answering {asked}")
 
     def _answer(self, environ: Mapping[str, Any]) -> tuple[int, object]:
         path, method = str(environ.get("PATH_INFO", "")), str(environ.get("REQUEST_METHOD", ""))
@@ -195,9 +232,7 @@ class App:
         return 200, {}
 
     def _rejoin(self, environ: Mapping[str, Any]) -> tuple[int, object]:
-        name = _text(_body(environ), "name")
-        if name not in self._members:
-            raise Answer(400, {"why": f"{name!r} is no member"})
+        name = self._member(_text(_body(environ), "name"))
         return 200, {"granted": self._agent.grant_rejoin(name)}
 
     def _archive(self, environ: Mapping[str, Any]) -> tuple[int, object]:
@@ -210,10 +245,7 @@ class App:
         return 200, self._agent.may_restore(_asked(environ, "file"), int(size))
 
     def _seal(self, environ: Mapping[str, Any]) -> tuple[int, object]:
-        try:
-            return 200, {"sealed": seal_json.encode(self._agent.seal(_asked_seal(environ)))}
-        except AgentError as error:
-            return 409, {"why": str(error.args[0]), "hint": error.hint}
+        return 200, {"sealed": seal_json.encode(self._agent.seal(_asked_seal(environ)))}
 
     def _for_a_person(
         self, environ: Mapping[str, Any], order: Callable[[str], dict[str, object]]
@@ -221,17 +253,12 @@ class App:
         """About a member, and over the Unix socket only: no other node has a say in it."""
         if environ.get("wsgi.url_scheme") == "https":
             raise Answer(403, {"why": "only people on this node may say that"})
-        name = self._member(_text(_body(environ), "name"))
-        try:
-            return 200, order(name)
-        except AgentError as error:
-            return 409, {"ok": False, "why": str(error.args[0]), "hint": error.hint}
+        return 200, order(self._member(_text(_body(environ), "name")))
 
     def _member(self, name: str) -> str:
         if name not in self._members:
             members = ", ".join(sorted(self._members))
-            why = f"{name!r} is no member of this cluster"
-            raise Answer(400, {"ok": False, "why": why, "hint": f"The members are {members}."})
+            raise _impossible(f"node {name!r}", "no member of this cluster", f"one of {members}")
         return name
 
     def _promise(self, environ: Mapping[str, Any]) -> tuple[int, object]:
@@ -256,38 +283,34 @@ class App:
 
     def _switchover(self, environ: Mapping[str, Any]) -> tuple[int, object]:
         to = _text(_body(environ), "to")
-        if to and to not in self._members:
-            members = ", ".join(sorted(self._members))
-            why = f"{to!r} is no member of this cluster"
-            return 400, {"ok": False, "why": why, "hint": f"The members are {members}."}
-        outcome = self._agent.request_switchover(to)
-        return (200 if outcome.get("ok") else 409), outcome
+        return _outcome(self._agent.request_switchover(self._member(to) if to else ""))
 
     def _mode(self, environ: Mapping[str, Any]) -> tuple[int, object]:
         mode = _text(_body(environ), "mode")
         if mode not in get_args(Mode):
-            hint = f"There are {', '.join(get_args(Mode))}."
-            return 400, {"ok": False, "why": f"there is no mode {mode!r}", "hint": hint}
-        outcome = self._agent.request_mode(cast(Mode, mode))
-        return (200 if outcome.get("ok") else 409), outcome
+            raise _impossible(f"mode {mode!r}", "there is none", f"one of {', '.join(get_args(Mode))}")
+        return _outcome(self._agent.request_mode(cast(Mode, mode)))
 
     def _pause(self, environ: Mapping[str, Any]) -> tuple[int, object]:
         pause = _body(environ).get("pause")
         if not isinstance(pause, bool):
-            why = f"pause is {pause!r}, neither true nor false"
-            return 400, {"ok": False, "why": why, "hint": "False resumes."}
-        outcome = self._agent.request_pause(pause)
-        return (200 if outcome.get("ok") else 409), outcome
+            raise _impossible("pause", repr(pause), "true, or false to resume")
+        return _outcome(self._agent.request_pause(pause))
 
     def _failover(self, environ: Mapping[str, Any]) -> tuple[int, object]:
         body = _body(environ)
-        to = _text(body, "to")
-        if to not in self._members:
-            members = ", ".join(sorted(self._members))
-            why = f"{to!r} is no member of this cluster"
-            return 400, {"ok": False, "why": why, "hint": f"The members are {members}."}
-        outcome = self._agent.request_failover(to, accept_loss=body.get("accept_loss") is True)
-        return (200 if outcome.get("ok") else 409), outcome
+        to, accepts = self._member(_text(body, "to")), body.get("accept_loss") is True
+        return _outcome(self._agent.request_failover(to, accept_loss=accepts))
+
+
+def _outcome(told: dict[str, object]) -> tuple[int, object]:
+    return (200 if told.get("ok") else 409), told
+
+
+def _impossible(object: str, value: str, expected: str) -> Answer:
+    """What no node could carry out, at any time."""
+    error = PeerRefused.about(object, value=value, expected=expected, hint=f"Say {expected}.")
+    return Answer(400, error.refusal(object))
 
 
 def _certified(environ: Mapping[str, Any]) -> str:

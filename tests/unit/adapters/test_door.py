@@ -6,6 +6,7 @@ import dataclasses
 import os
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from failover_agent.adapters.server import Doors
 from failover_agent.core.model import Fork, Heard, Member, Mode, NodeReport, Server, ServerState, Unknown
 from failover_agent.core.seals import Seal, Sealed
 from failover_agent.errors import FenceRefused, PeerRefused
+from failover_agent.shell.journal import Journal
 
 REPORT = NodeReport(
     name="db1",
@@ -46,6 +48,7 @@ class FakeAgent(CarriesNothing):
         self.woken = threading.Event()
         self.now = REPORT
         self.heard: list[tuple[str, int]] = []
+        self.mistaken = False
 
     def report(self) -> NodeReport:
         return self.now
@@ -55,6 +58,7 @@ class FakeAgent(CarriesNothing):
         return dataclasses.replace(self.now, noted=epoch)
 
     def cluster(self) -> dict[str, object]:
+        assert not self.mistaken, "what cannot be"
         return {"cluster": "primacy"}
 
     def wake(self) -> None:
@@ -102,6 +106,7 @@ class Doorway:
     port: int
     authority: Authority
     place: Path
+    journal: list[tuple[str, dict[str, object]]]
 
     def context(self, name: str) -> ssl.SSLContext:
         cert, key = self.authority.certificate(name, "127.0.0.1")
@@ -124,11 +129,13 @@ class Doorway:
 def doorway(tmp_path: Path) -> Iterator[Doorway]:
     authority = Authority(tmp_path)
     agent = FakeAgent()
-    doors = Doors(App(agent, ["db1", "db2", "db3"]))
+    said: list[tuple[str, dict[str, object]]] = []
+    journal = Journal(time.time, lambda event, values: said.append((event, values)))
+    doors = Doors(App(agent, ["db1", "db2", "db3"], journal=journal))
     cert, key = authority.certificate("db1", "127.0.0.1")
     doors.open_https("127.0.0.1", 0, ca=authority.ca, cert=cert, key=key)
     doors.open_unix(tmp_path / "control.sock")
-    yield Doorway(agent, doors.https_port(), authority, tmp_path)
+    yield Doorway(agent, doors.https_port(), authority, tmp_path, said)
     doors.close()
 
 
@@ -245,16 +252,87 @@ def test_a_stranger_with_an_authority_of_its_own_is_unknown_to_us(doorway: Doorw
         client.get(f"https://127.0.0.1:{doorway.port}/status")
 
 
-def test_load_balancers_are_told_who_is_what(doorway: Doorway) -> None:
-    with httpx.Client(verify=doorway.context("db2"), base_url=f"https://127.0.0.1:{doorway.port}") as client:
-        assert [client.get(p).status_code for p in ("/primary", "/replica", "/health")] == [503, 503, 200]
-        doorway.agent.now = dataclasses.replace(REPORT, reads_open=True)
-        assert [client.get(p).status_code for p in ("/primary", "/replica", "/health")] == [503, 200, 200]
+def as_member(doorway: Doorway) -> httpx.Client:
+    return httpx.Client(verify=doorway.context("db2"), base_url=f"https://127.0.0.1:{doorway.port}")
+
+
+STANDBY = REPORT.server
+assert isinstance(STANDBY, Server)
+PRIMARY = dataclasses.replace(STANDBY, state=ServerState.PRIMARY)
+STOPPED = dataclasses.replace(STANDBY, state=ServerState.STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("server", "serving", "reads_open", "told"),
+    [
+        (PRIMARY, True, False, [200, 503, 200]),
+        (PRIMARY, False, False, [503, 503, 200]),
+        (STANDBY, False, True, [503, 200, 200]),
+        (STANDBY, False, False, [503, 503, 200]),
+        (STOPPED, False, False, [503, 503, 503]),
+        (Unknown("silent"), True, True, [503, 503, 503]),
+    ],
+    ids=["serves", "primary with its gate shut", "open to readers", "shut to readers", "stopped", "unknown"],
+)
+def test_who_serves_and_who_takes_readers_is_told_by_the_status_alone(
+    doorway: Doorway, server: Server | Unknown, serving: bool, reads_open: bool, told: list[int]
+) -> None:
+    doorway.agent.now = dataclasses.replace(REPORT, server=server, serving=serving, reads_open=reads_open)
+
+    with as_member(doorway) as client:
+        assert [client.get(p).status_code for p in ("/primary", "/replica", "/health")] == told
+
+
+def test_what_no_member_may_ask_or_nobody_can_answer_is_refused_by_its_status(doorway: Doorway) -> None:
+    with as_member(doorway) as client:
         assert "primacy_epoch 3.0" in client.get("/metrics").text
         assert client.get("/nowhere").status_code == 404
         assert client.get("/wake").status_code == 405
         assert client.post("/rejoin", content=b"[").status_code == 400
         assert client.post("/confirm-fenced", json={"name": "db1"}).status_code == 403, "a person's word"
+
+
+def test_a_mistake_of_ours_stands_in_the_journal_with_its_place_until_it_is_none_any_more(
+    doorway: Doorway,
+) -> None:
+    doorway.agent.mistaken = True
+    with as_member(doorway) as client:
+        answers = [client.get("/cluster") for _ in range(3)]
+        told = list(doorway.journal)
+        doorway.agent.mistaken = False
+        assert client.get("/cluster").status_code == 200
+
+    assert [(a.status_code, a.json()["ok"]) for a in answers] == [(500, False)] * 3
+    assert "what cannot be" in answers[0].json()["why"]
+    [(event, values)] = told  # once, however often it is asked
+    assert (event, values["where"]) == ("trouble", "answering GET /cluster")
+    assert "AssertionError: what cannot be" in str(values["why"])
+    assert "test_door.py:" in str(values["why"])
+    assert doorway.journal[-1] == ("fine", {"where": "answering GET /cluster"})
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/switchover", {"to": "db9"}),
+        ("/failover", {"to": "db9"}),
+        ("/failover", {}),
+        ("/rejoin", {"name": "db9"}),
+        ("/mode", {"mode": "hope"}),
+        ("/pause", {"pause": "yes"}),
+    ],
+)
+def test_an_order_that_no_node_could_carry_out_is_refused_with_every_field(
+    doorway: Doorway, path: str, body: dict[str, str]
+) -> None:
+    with as_member(doorway) as client:
+        answer = client.post(path, json=body)
+
+    assert answer.status_code == 400
+    told = answer.json()
+    assert told.pop("ok") is False
+    assert all(told[name] for name in ("error", "object", "value", "expected", "remedy", "why", "hint"))
+    assert str(next(iter(body.values()), "")) in told["why"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may use the control socket")
