@@ -6,12 +6,9 @@ long to load (EC2's and PostgreSQL's clients), is loaded by that command.
 
 from __future__ import annotations
 
-import functools
-import json
-import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, get_args
+from typing import Any, get_args
 
 import click
 from rich.console import Console
@@ -20,28 +17,11 @@ from failover_agent import config as configuration
 from failover_agent.adapters.control_client import Control
 from failover_agent.adapters.systemd import looks
 from failover_agent.cli import table
+from failover_agent.cli.speech import LossNotAccepted, as_json_too, confirm, print_json, speaks_of_errors
 from failover_agent.cli.version import own_version
 from failover_agent.core.model import Mode
-from failover_agent.errors import AgentError
 
 READ_S = 10.0  # by then a node has read what its holder wrote, unless the store is away for it
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def speaks_of_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """What we foresaw goes to standard error with its hint, and the exit status is 1."""
-
-    @functools.wraps(command)
-    def told(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except AgentError as error:
-            click.echo(str(error), err=True)
-            sys.exit(1)
-
-    return told
 
 
 @click.group()
@@ -56,19 +36,22 @@ def speaks_of_errors(command: Callable[P, R]) -> Callable[P, R]:
 @click.version_option(own_version(), message="%(version)s")
 @click.pass_context
 def main(context: click.Context, path: Path) -> None:
-    """Look at and steer the cluster, from any of its nodes."""
+    """Look at and steer the cluster, from any of its nodes, as root.
+
+    What is refused is told on standard error with a hint, and the exit status is 1.
+    """
     context.obj = path
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@as_json_too
 @click.pass_obj
 @speaks_of_errors
 def status(path: Path, as_json: bool) -> None:
     """Show who leads, who follows, and where the endpoints lead."""
     cluster = _control(path).cluster()
     if as_json:
-        click.echo(json.dumps(cluster, indent=2))
+        print_json(cluster)
     else:
         table.show(cluster, Console(highlight=False))
 
@@ -76,7 +59,7 @@ def status(path: Path, as_json: bool) -> None:
 @main.command()
 @click.option("--to", "target", default="", help="The node that shall lead; the best standby when not said.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@as_json_too
 @click.pass_obj
 @speaks_of_errors
 def switchover(path: Path, target: str, yes: bool, as_json: bool) -> None:
@@ -87,10 +70,11 @@ def switchover(path: Path, target: str, yes: bool, as_json: bool) -> None:
         if (lost := member.get("lost_logical_slots")) and target in ("", member["name"]):
             click.echo(f"{member['name']} lacks the logical slots {', '.join(lost)}: lost there", err=True)
     if not yes:
-        _ask(cluster.get("holder") or "nobody", target or "the best standby")
+        holder, heir = cluster.get("holder") or "nobody", target or "the best standby"
+        confirm(f"Hand over from {holder} to {heir}? Sessions of clients will be ended", "a switchover")
     outcome = control.switchover(target)
     if as_json:
-        click.echo(json.dumps(outcome, indent=2))
+        print_json(outcome)
         return
     outage = outcome.get("outage_s")
     took = f", {float(outage):.2f} s without a primary" if isinstance(outage, int | float) else ""
@@ -101,7 +85,7 @@ def switchover(path: Path, target: str, yes: bool, as_json: bool) -> None:
 @click.option(
     "--mode", type=click.Choice(get_args(Mode)), default=None, help="Switch what a commit waits for to this."
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@as_json_too
 @click.pass_obj
 @speaks_of_errors
 def config(path: Path, mode: str | None, as_json: bool) -> None:
@@ -110,9 +94,12 @@ def config(path: Path, mode: str | None, as_json: bool) -> None:
     switched = control.switch_mode(mode) if mode else {}
     cluster = _cluster_in(control, mode) if mode else control.cluster()
     told = {"changed": bool(switched.get("changed")), "before": switched.get("before")} if mode else {}
-    told |= {"mode": switched.get("mode", cluster["mode"]), "sync": cluster["sync"]}
+    now = switched.get("mode", cluster["mode"])
+    told |= {"mode": now, "sync": cluster["sync"], "read_here": cluster["mode"] == now}
+    if not told["read_here"]:
+        told["sync"] = None  # of the mode before
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        print_json(told)
         return
     console = Console(highlight=False)
     if mode:
@@ -120,11 +107,11 @@ def config(path: Path, mode: str | None, as_json: bool) -> None:
         console.print(f"mode {mode} {since}")
     else:
         console.print(f"mode {told['mode']}")
-    console.print(table.sync_line(cluster))
+    console.print(table.sync_line(cluster) if told["read_here"] else table.not_read_yet(cluster["mode"]))
 
 
 def _cluster_in(control: Control, mode: str) -> dict[str, Any]:
-    """The cluster, once this node has read of the mode that its holder has written."""
+    """The cluster, once this node has read of the mode that its holder has written; else as it knows it."""
     cluster = control.cluster()
     for _left in looks(READ_S, every_s=0.2):
         if cluster["mode"] == mode:
@@ -134,7 +121,7 @@ def _cluster_in(control: Control, mode: str) -> dict[str, Any]:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@as_json_too
 @click.pass_obj
 @speaks_of_errors
 def pause(path: Path, as_json: bool) -> None:
@@ -143,7 +130,7 @@ def pause(path: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@as_json_too
 @click.pass_obj
 @speaks_of_errors
 def resume(path: Path, as_json: bool) -> None:
@@ -154,7 +141,7 @@ def resume(path: Path, as_json: bool) -> None:
 def _tell_pause(outcome: dict[str, object], as_json: bool) -> None:
     if as_json:
         names = ("paused", "since", "before", "before_since", "changed")
-        click.echo(json.dumps({name: outcome.get(name) for name in names}, indent=2))
+        print_json({name: outcome.get(name) for name in names})
     else:
         click.echo(table.pause_told(outcome))
 
@@ -165,11 +152,14 @@ def _tell_pause(outcome: dict[str, object], as_json: bool) -> None:
     "--accept-loss", is_flag=True, help="What the lost primary had and this node has not may be lost."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@as_json_too
 @click.pass_obj
 @speaks_of_errors
 def failover(path: Path, target: str, accept_loss: bool, yes: bool, as_json: bool) -> None:
-    """Let a standby take over that lacks what the lost primary had; refused while a primary serves."""
+    """Let a standby take over that lacks what the lost primary had; refused while a primary serves.
+
+    Without --accept-loss nothing is changed: it says what would be lost, and the exit status is 1.
+    """
     control = _control(path)
     answer = control.failover(target, accept_loss=False)
     lost, waits_for = answer["lost"], answer.get("waits_for")
@@ -181,74 +171,67 @@ def failover(path: Path, target: str, accept_loss: bool, yes: bool, as_json: boo
     if waits_for:
         told += f"; without a person's word it waits: {waits_for}"
     if not accept_loss:
-        raise NotConfirmed(told, hint="Bring the lost node back, or say --accept-loss. Nothing was changed.")
+        raise _loss_not_accepted(target, told, answer)
     click.echo(told, err=True)
     if not yes:
-        _confirm_loss(target)
+        confirm(f"Let {target} take over and lose this for good?", "a failover with loss")
     outcome = control.failover(target, accept_loss=True)
     if as_json:
-        click.echo(json.dumps(outcome, indent=2))
+        print_json(outcome)
     else:
         click.echo(
             f"{target} serves in epoch {outcome.get('epoch')}; the accepted loss is noted in the store"
         )
 
 
-def _confirm_loss(target: str) -> None:
-    if not sys.stdin.isatty():
-        raise NotConfirmed(
-            "a failover with loss needs a yes, and nobody can be asked here", hint="Say --yes."
-        )
-    if not click.confirm(f"Let {target} take over and lose this for good?", err=True):
-        raise NotConfirmed("the failover was not confirmed", hint="Nothing was changed.")
-
-
-def _ask(holder: str, target: str) -> None:
-    if not sys.stdin.isatty():
-        raise NotConfirmed("a switchover needs a yes, and nobody can be asked here", hint="Say --yes.")
-    if not click.confirm(f"Hand over from {holder} to {target}? Sessions of clients will be ended", err=True):
-        raise NotConfirmed("the switchover was not confirmed", hint="Nothing was changed.")
-
-
-class NotConfirmed(AgentError):
-    """A person did not say yes."""
+def _loss_not_accepted(target: str, told: str, answer: Mapping[str, Any]) -> LossNotAccepted:
+    error = LossNotAccepted(
+        told,
+        hint="Bring the lost node back, or say --accept-loss. Nothing was changed.",
+        object=f"failover to {target}",
+        value=f"{answer['lost']['bytes']} bytes are missing there",
+        expected="none missing, or --accept-loss",
+    )
+    error.answer = {name: answer.get(name) for name in ("done", "target", "lost", "waits_for")}
+    return error
 
 
 @main.command()
 @click.argument("node")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json_too
 @click.pass_obj
 @speaks_of_errors
-def unfence(path: Path, node: str, yes: bool) -> None:
+def unfence(path: Path, node: str, yes: bool, as_json: bool) -> None:
     """Let NODE back that was fenced: start its machine, or give its subnet its network ACL back."""
     if not yes:
-        _confirm(f"Let {node} back into the cluster?", f"letting {node} back")
+        confirm(f"Let {node} back into the cluster?", f"letting {node} back")
     outcome = _control(path).unfence(node)
-    click.echo(f"{node} ({outcome.get('instance')}) may come back")
+    if as_json:
+        print_json(outcome)
+    else:
+        click.echo(f"{node} ({outcome.get('instance')}) may come back")
 
 
 @main.command("confirm-fenced")
 @click.argument("node")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json_too
 @click.pass_obj
 @speaks_of_errors
-def confirm_fenced(path: Path, node: str, yes: bool) -> None:
+def confirm_fenced(path: Path, node: str, yes: bool, as_json: bool) -> None:
     """Vouch that NODE runs no more, so that this node, which waits for its fence, is promoted."""
     if not yes:
-        _confirm(
+        confirm(
             f"Are you sure that {node} is off or reaches nobody? If it is not, nothing but its own gate"
             " keeps it from writing",
             f"vouching for {node}",
         )
-    _control(path).confirm_fenced(node)
-    click.echo(f"{node} counts as fenced, on your word")
-
-
-def _confirm(question: str, about: str) -> None:
-    if not sys.stdin.isatty():
-        raise NotConfirmed(f"{about} needs a yes, and nobody can be asked here", hint="Say --yes.")
-    if not click.confirm(question, err=True):
-        raise NotConfirmed(f"{about} was not confirmed", hint="Nothing was changed.")
+    outcome = _control(path).confirm_fenced(node)
+    if as_json:
+        print_json(outcome)
+    else:
+        click.echo(f"{node} counts as fenced, on your word")
 
 
 @main.command("gate-table")
@@ -285,7 +268,9 @@ def check_config(path: Path) -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="For programs: every check, and every problem by its fields."
+)
 @click.pass_obj
 def doctor(path: Path, as_json: bool) -> None:
     """Look at everything this node rests on, changing nothing; exit status 1 when something is wrong."""

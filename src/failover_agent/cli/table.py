@@ -44,6 +44,14 @@ def sync_line(cluster: dict[str, Any]) -> str:
     return f"{line}[yellow]; waiting for {waiting_for}[/]" if waiting_for else line
 
 
+def not_read_yet(mode: str) -> str:
+    """In place of `sync_line`, which would tell of a mode that holds no more."""
+    return (
+        f"[yellow]this node has not read that in the store yet, and still shows mode {mode};[/]"
+        " `failoverctl config` tells whom commits wait for once it has"
+    )
+
+
 def pause_told(outcome: dict[str, Any]) -> str:
     """What holds now, and what did before."""
     if outcome.get("paused"):

@@ -3,62 +3,48 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
-
-from failover_agent.cli import ctl
+from tests.support.one_agent import OneAgent
 
 SINCE = "2026-11-29T14:52:29Z"
 
 
-class OneAgent:
-    def __init__(self) -> None:
-        self.since = ""
-
-    def _told(self, since: str) -> dict[str, Any]:
-        before, self.since = self.since, since
-        told = {"paused": bool(since), "since": since, "before": bool(before), "before_since": before}
-        return told | {"ok": True, "changed": bool(before) != bool(since), "holder": "db1"}
-
-    def pause(self) -> dict[str, Any]:
-        return self._told(self.since or SINCE)
-
-    def resume(self) -> dict[str, Any]:
-        return self._told("")
-
-
 @pytest.fixture
-def agent(monkeypatch: pytest.MonkeyPatch) -> OneAgent:
-    one = OneAgent()
-    monkeypatch.setattr(ctl, "_control", lambda _path: one)
-    return one
+def pausing(agent: OneAgent) -> OneAgent:
+    """One that remembers since when it is paused."""
+    now = ""
+
+    def order(body: dict[str, Any]) -> dict[str, Any]:
+        nonlocal now
+        before, now = now, (now or SINCE) if body["pause"] else ""
+        told = {"paused": bool(now), "since": now, "before": bool(before), "before_since": before}
+        return told | {"ok": True, "changed": bool(before) != bool(now), "holder": "db1"}
+
+    agent.answers["/pause"] = order
+    return agent
 
 
-def say(*words: str) -> str:
-    done = CliRunner().invoke(ctl.main, ["--config", str(Path("none")), *words])
+def say(agent: OneAgent, *words: str) -> str:
+    done = agent.hears(*words)
     assert done.exit_code == 0, done.output
-    return done.output.strip()
+    return done.stdout.strip()
 
 
-def test_people_read_since_when_and_what_was_before(agent: OneAgent) -> None:
-    assert say("pause") == f"failover is paused since {SINCE}; it was not before"
-    assert say("pause") == f"failover is paused since {SINCE}; already"
-    assert say("resume") == f"failover is not paused; it was paused since {SINCE}"
-    assert say("resume") == "failover is not paused; it was not before either"
-    assert agent.since == ""
+def test_people_read_since_when_and_what_was_before(pausing: OneAgent) -> None:
+    assert say(pausing, "pause") == f"failover is paused since {SINCE}; it was not before"
+    assert say(pausing, "pause") == f"failover is paused since {SINCE}; already"
+    assert say(pausing, "resume") == f"failover is not paused; it was paused since {SINCE}"
+    assert say(pausing, "resume") == "failover is not paused; it was not before either"
 
 
-def test_programs_read_the_same(agent: OneAgent) -> None:
-    del agent
-
-    assert json.loads(say("pause", "--json")) == {
+def test_programs_read_the_same(pausing: OneAgent) -> None:
+    assert json.loads(say(pausing, "pause", "--json")) == {
         "paused": True,
         "since": SINCE,
         "before": False,
         "before_since": "",
         "changed": True,
     }
-    assert json.loads(say("resume", "--json"))["changed"] is True
+    assert json.loads(say(pausing, "resume", "--json"))["changed"] is True
