@@ -11,6 +11,7 @@ import click
 from rehearsal.errors import NoCluster, RehearsalError
 from rehearsal.lab import Lab
 
+HELP = {"help_option_names": ["-h", "--help"]}
 CLUSTER_LAB = os.environ.get("EC2_LAB", "primacy")
 
 
@@ -25,13 +26,27 @@ class Group(click.Group):
             sys.exit(1)
 
 
-@click.group(cls=Group)
+in_mode = click.option(
+    "--mode",
+    type=click.Choice(["async", "quorum", "strict"]),
+    default=None,
+    help="What a commit waits for. Unsaid: quorum from three nodes on, async below.",
+)
+to_json_file = click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all figures to this file, for programs.",
+)
+
+
+@click.group(cls=Group, context_settings=HELP)
 def main() -> None:
     """Rehearsals on clusters in the lab."""
 
 
 @main.command()
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
+@to_json_file
 def demo(json_file: Path | None) -> None:
     """Build, cut the power, bring back, switch over, remove."""
     from rehearsal.demo import demo as perform_demo
@@ -40,10 +55,24 @@ def demo(json_file: Path | None) -> None:
 
 
 @main.command()
-@click.option("--nodes", type=click.IntRange(1, 16), default=2, show_default=True)
-@click.option("--stack", type=click.Choice(["pgpool", "pacemaker"]), default="pgpool", show_default=True)
-@click.option("--mode", type=click.Choice(["async", "quorum", "strict"]), default=None)
-@click.option("--profile", type=click.Choice(["fast", "balanced", "patient"]), default="balanced")
+@click.option(
+    "--nodes", type=click.IntRange(1, 16), default=2, show_default=True, help="How many database nodes."
+)
+@click.option(
+    "--stack",
+    type=click.Choice(["pgpool", "pacemaker"]),
+    default="pgpool",
+    show_default=True,
+    help="Who decides: pgpool, the agents. pacemaker does not exist yet and is refused.",
+)
+@in_mode
+@click.option(
+    "--profile",
+    type=click.Choice(["fast", "balanced", "patient"]),
+    default="balanced",
+    show_default=True,
+    help="How soon a silent primary counts as lost.",
+)
 def cluster(nodes: int, stack: str, mode: str | None, profile: str) -> None:
     """Build a cluster with an application host and leave it running."""
     from rich.console import Console
@@ -108,8 +137,16 @@ def clean() -> None:
 
 
 @main.command()
-@click.option("--runs", type=click.IntRange(1, 100), default=5, show_default=True)
-@click.option("--nodes", type=click.IntRange(2, 16), default=2, show_default=True)
+@click.option(
+    "--runs",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    help="How often each step is repeated.",
+)
+@click.option(
+    "--nodes", type=click.IntRange(2, 16), default=2, show_default=True, help="How many database nodes."
+)
 @click.option(
     "--profile",
     "profiles",
@@ -119,12 +156,18 @@ def clean() -> None:
     show_default=True,
     help="May be repeated; one cluster is brought to each in turn.",
 )
-@click.option("--mode", type=click.Choice(["async", "quorum", "strict"]), default=None)
+@in_mode
 @click.option("--only", multiple=True, metavar="NAME", help="A step or disturbance; may be repeated.")
 @click.option("--calm", is_flag=True, help="All that must not move a primary, instead of the faults.")
-@click.option("--still", type=float, default=60.0, help="Seconds that an agent or host stands still.")
+@click.option(
+    "--still",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds that an agent or host stands still.",
+)
 @click.option("--keep", is_flag=True, help="Begin with the cluster that stands, if any, and leave it.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
+@to_json_file
 @click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write its part of this page.")
 def measure(
     runs: int,

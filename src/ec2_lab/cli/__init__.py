@@ -34,7 +34,7 @@ class _Group(click.Group):
 
 
 def fail(error: LabError) -> NoReturn:
-    click.echo(f"ec2-lab: {error.args[0]}\nhint: {error.hint}", err=True)
+    click.echo(f"ec2-lab: {error}", err=True)
     sys.exit(1)
 
 
@@ -79,7 +79,7 @@ def down(paths: LabPaths) -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 def status(paths: LabPaths, as_json: bool) -> None:
     """What the lab is doing. Fails when it is not up."""
@@ -93,7 +93,7 @@ def status(paths: LabPaths, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 def hosts(paths: LabPaths, as_json: bool) -> None:
     """The machines, with their real power state."""
@@ -105,8 +105,8 @@ def hosts(paths: LabPaths, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--count", default=50, show_default=True, type=click.IntRange(1))
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--count", default=50, show_default=True, type=click.IntRange(1), help="How many calls.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 def history(paths: LabPaths, count: int, as_json: bool) -> None:
     """The newest calls of the API, oldest first."""

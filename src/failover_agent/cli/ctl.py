@@ -24,7 +24,7 @@ from failover_agent.core.model import Mode
 READ_S = 10.0  # by then a node has read what its holder wrote, unless the store is away for it
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
     "path",

@@ -16,7 +16,7 @@ from failover_agent.shell.journal import to_stdout
 from failover_agent.wiring import Wired, open_doors, wire
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
     "path",
