@@ -19,14 +19,22 @@ from tests.sim.run import Result
 HUNTED_SEEDS = 2000  # seeds within which every plant must be caught
 
 
-@click.command()
-@click.option("--seeds", default=300, show_default=True, help="How many.")
-@click.option("--seed", "first", default=1, show_default=True, help="The first one.")
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--seeds", type=click.IntRange(1), default=300, show_default=True, help="How many.")
+@click.option("--seed", "first", type=click.IntRange(0), default=1, show_default=True, help="The first one.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="One result per line.")
 @click.option("--planted", is_flag=True, help=f"Hunt every planted bug, over up to {HUNTED_SEEDS} seeds.")
-@click.option("--only", multiple=True, help="With --planted: only these.")
+@click.option(
+    "--only", type=click.Choice(names()), metavar="PLANT", multiple=True, help="With --planted: only these."
+)
 def main(seeds: int, first: int, json_file: Path | None, planted: bool, only: tuple[str, ...]) -> None:
     """Run the real agent in a simulated cluster under faults, seeds SEED … SEED+SEEDS-1; judge each run."""
+    if only and not planted:
+        raise click.UsageError("--only names planted bugs: say --planted, too")
+    if json_file and planted:
+        raise click.UsageError(
+            "a hunt writes no --json: what it caught stands in tests/sim/planted/seeds.toml"
+        )
     console = Console(stderr=True)
     sys.exit(_hunt(only or tuple(names()), first) if planted else _run(console, seeds, first, json_file))
 
