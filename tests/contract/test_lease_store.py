@@ -10,7 +10,6 @@ import pytest
 
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.adapters.dynamodb import DynamoLeaseStore
-from failover_agent.adapters.memory import MemoryLeaseStore
 from failover_agent.core.model import (
     Absent,
     Holder,
@@ -22,6 +21,7 @@ from failover_agent.core.model import (
     Version,
 )
 from failover_agent.ports import LeaseStore
+from tests.support.memory import MemoryLeaseStore
 
 from .moto_server import TABLE, MotoServer, dynamodb_client
 

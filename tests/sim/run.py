@@ -40,7 +40,7 @@ class Result:
 def threaded_modules() -> list[ModuleType]:
     """Every module of the agent that a simulation runs and that may use threads."""
     names = [m.name for m in pkgutil.iter_modules(failover_agent.shell.__path__, "failover_agent.shell.")]
-    for name in (*names, "failover_agent.adapters.gate", "failover_agent.adapters.memory"):
+    for name in (*names, "failover_agent.adapters.gate"):
         import_module(name)
     return [sys.modules[name] for name in (*names, "failover_agent.adapters.gate")]
 

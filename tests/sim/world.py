@@ -14,7 +14,6 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from failover_agent.adapters.memory import MemoryLeaseStore
 from failover_agent.core.lease_writes import schema_version
 from failover_agent.core.model import (
     Absent,
@@ -46,6 +45,7 @@ from tests.sim.promises import Promises
 from tests.sim.replication import Receiver
 from tests.sim.sched import Scheduler
 from tests.sim.windows import Windows
+from tests.support.memory import MemoryLeaseStore
 
 TABLES = ("rtb-a", "rtb-b")
 _NODES = (*[2] * 6, *[3] * 9, 4, 4, 5, 5, 7)

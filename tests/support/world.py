@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from failover_agent import killpoints
-from failover_agent.adapters.memory import MemoryLeaseStore
 from failover_agent.core.fencing import OFF, Fencing
 from failover_agent.core.model import Endpoint, LeaseItem, Member, Mode, ServerState, Timings
 from failover_agent.core.timings import PROFILES
 from failover_agent.shell.agent import Agent, Ports, Settings
 from failover_agent.shell.journal import Journal
-from failover_agent.shell.threads import Inline
 from tests.support.fence import Cloud, NodeFence
+from tests.support.inline import Inline
 from tests.support.machine import Dummy, HandClock, HandProbes, KernelGate, Opening, Pages, Systemd, Token
+from tests.support.memory import MemoryLeaseStore
 from tests.support.memory_postgres import Disk, MemoryPostgres
 from tests.support.ways import NodePeers, NodeRoutes, NodeStore
 

@@ -1,4 +1,4 @@
-"""How work is put beside the decision round: on threads here, inline in a simulation."""
+"""How work is put beside the decision round: on threads here, as a test wants it there."""
 
 from __future__ import annotations
 
@@ -32,14 +32,3 @@ class Threads:
         with ThreadPoolExecutor(max_workers=len(works), thread_name_prefix="parallel") as pool:
             for done in [pool.submit(work) for work in works]:
                 done.result()
-
-
-class Inline:
-    """Everything on the caller's thread, in order."""
-
-    def start(self, name: str, work: Work) -> None:  # noqa: ARG002  # the name is for threads
-        work()
-
-    def all(self, works: Sequence[Work]) -> None:
-        for work in works:
-            work()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 import pytest
+from tests.support.inline import Inline
 
 from failover_agent.adapters.clock import SystemClock
 from failover_agent.errors import PostgresFailed
 from failover_agent.ports import Progress
 from failover_agent.shell.jobs import Jobs
 from failover_agent.shell.journal import Journal
-from failover_agent.shell.threads import Inline
 
 
 @pytest.fixture

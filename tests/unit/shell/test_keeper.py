@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.machine import HandClock, KernelGate, Pages
+from tests.support.memory import MemoryLeaseStore
 
-from failover_agent.adapters.memory import MemoryLeaseStore
 from failover_agent.core.model import (
     Absent,
     Holder,

@@ -1,4 +1,4 @@
-"""A lease store in memory: the same contract as DynamoDB's, for tests and the simulation.
+"""A lease store in memory: the same contract as DynamoDB's.
 
 tests/contract/test_lease_store.py holds it to the same promises as the real one.
 """
