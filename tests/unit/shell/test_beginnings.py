@@ -54,16 +54,44 @@ def test_a_node_that_dies_while_it_bootstraps_is_replaced_by_the_next() -> None:
     assert world.rules_of("db1")[-1] == "foreign-data", "its data was never written to; a person removes it"
 
 
-def test_both_hosts_off_and_on_again_serve_the_node_with_most_wal(world: World) -> None:
+def test_all_hosts_off_and_on_again_serve_the_last_primary_which_has_most_wal(world: World) -> None:
+    others = set(world.nodes) - {"db1"}
+    world.lagging |= others
     world.run(5)
     for name in world.nodes:
         world.power_off(name)
+    world.lagging.clear()
+    assert all(world.postgres(n).disk.end < world.postgres("db1").disk.end for n in others)
     world.run(5)
     for name in world.nodes:
         world.power_on(name)
 
     world.run_until(world.is_whole)
 
+    assert serving(world) == ["db1"]
+    assert_safe(world)
+
+
+@pytest.mark.parametrize(("lags", "serves"), [("db2", "db3"), ("db3", "db2")])
+def test_where_the_last_primary_stays_off_hosts_back_at_one_moment_serve_the_one_with_most_wal(
+    lags: str, serves: str
+) -> None:
+    world = World("db1", "db2", "db3")
+    world.bring_up()
+    world.lagging.add(lags)
+    world.run(5)
+    for name in world.nodes:
+        world.power_off(name)
+    world.lagging.clear()
+    world.run(5)
+    for name in ("db2", "db3"):
+        world.power_on(name)
+
+    world.run_until(lambda: bool(serving(world)))
+
+    assert serving(world) == [serves]
+    world.power_on("db1")
+    world.run_until(world.is_whole)
     assert_safe(world)
 
 
