@@ -118,7 +118,7 @@ def _plan(item: Item, p: Primary, flushed: tuple[int, int, int], sealed: bool) -
     barrier = q.Barrier(SETS[p.barrier[0]], p.barrier[1]) if p.barrier else None
     sync = SETS[item.sync]
     return q.next_step(
-        q.Standing(
+        q.SyncStanding(
             SyncSet(sync.members, sync.k),
             p.pending is not None,
             SETS[p.shown],

@@ -39,7 +39,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MemberStanding:
     """What a member knows of itself and of the lease when it is asked."""
 
     cluster: str
@@ -54,7 +54,7 @@ class Standing:
 # The member's side
 
 
-def why_not_promise(asked: Promise, me: Standing, given: Given | None) -> str:
+def why_not_promise(asked: Promise, me: MemberStanding, given: Given | None) -> str:
     """Why this member does not promise; empty when it does."""
     if asked.cluster != me.cluster:
         return f"it belongs to cluster {me.cluster}"

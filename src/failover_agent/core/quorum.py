@@ -131,7 +131,7 @@ class Barrier:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SyncStanding:
     """Everything the next step may look at."""
 
     sync: SyncSet  # of the lease item as it last landed
@@ -185,7 +185,7 @@ class InPlace:
 Step = Settle | LookAgain | SetPostgres | WriteItem | AwaitBarrier | InPlace
 
 
-def next_step(at: Standing) -> Step:
+def next_step(at: SyncStanding) -> Step:
     """The one next step towards `wanted`; the invariant holds whatever happens before the one after it."""
     if at.unsettled:
         return Settle()
@@ -210,12 +210,12 @@ def next_step(at: Standing) -> Step:
     return _unseal(at) if at.sealed else InPlace()
 
 
-def _unseal(at: Standing) -> Step:
+def _unseal(at: SyncStanding) -> Step:
     """Members are sealed and nobody claimed: a new version, and nothing else, ends a seal (F4)."""
     return WriteItem(SyncSet(at.sync.members, at.sync.k, at.sync.version + 1))
 
 
-def _tighten(at: Standing, shown: Waits) -> Step:
+def _tighten(at: SyncStanding, shown: Waits) -> Step:
     """PostgreSQL obeys already: the item follows when the new quorum has flushed what came before."""
     if at.barrier is None or at.barrier.wait != shown:
         return SetPostgres(shown)
@@ -231,7 +231,7 @@ def behind_barrier(barrier: Barrier, flushed: Mapping[str, int]) -> tuple[str, .
     return tuple(name for name in barrier.wait.members if flushed.get(name, 0) < barrier.lsn)
 
 
-def is_clear_of(name: str, at: Standing) -> bool:
+def is_clear_of(name: str, at: SyncStanding) -> bool:
     """Whether nothing counts on `name` any more, so that its data directory may be touched (S5)."""
     if at.unsettled or isinstance(at.shown, Unknown) or isinstance(at.written, Unknown):
         return False

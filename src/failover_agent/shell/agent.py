@@ -119,7 +119,7 @@ class Agent:
     def router_round(self) -> None:
         self.router.round()
         self.router.look_at_interface()
-        self.body.returns.round()
+        self.body.unfencer.round()
         self.observer.reaches_ec2 = self.router.reaches_ec2()
 
     def _keeper_round(self) -> None:
@@ -191,7 +191,7 @@ class Agent:
             version=settings.version,
             serving=is_primary and self.keeper.holds(self.keeper.serving_epoch()),
             interface_id=settings.interface_id,
-            rejoins=bool(self.body.jobs.slot_from),
+            rejoins=bool(self.body.jobs.turn_from),
             sync=self._sync(is_primary),
             incarnation=self.body.incarnation.told(),
             sealed=self.body.sealer.sealed_version(),
@@ -221,7 +221,7 @@ class Agent:
         seen = self.loop.seen
         found = problems(seen, self.body.settings.cluster) if seen is not None else ()
         body = self.body
-        found = (*found, *body.fencer.problems(self.keeper.mine()), *body.returns.problems())
+        found = (*found, *body.fencer.problems(self.keeper.mine()), *body.unfencer.problems())
         found = (*found, *self.router.problems())
         told = {(type(e).__name__, e.object, e.value): e for e in (*found, *body.journal.troubles())}
         return tuple(told.values())
@@ -259,7 +259,7 @@ class Agent:
 
     def grant_rejoin(self, name: str) -> bool:
         """Whether node `name` may do, or go on with, what cannot be undone: one at a time (N5)."""
-        granted = self.body.slot.grant(name)
+        granted = self.body.rejoin_turn.grant(name)
         if not granted:
             self.wake()  # it may have to leave the sync set first, and asks again
         return granted
@@ -295,7 +295,7 @@ class Agent:
     def unfence(self, name: str) -> dict[str, object]:
         """Let a fenced node back, on a person's order, by whichever node is asked. Raises AgentError."""
         members = {m.name: m for m in (self.body.settings.me, *self.body.settings.others)}
-        return self.body.returns.lift(members[name])
+        return self.body.unfencer.unfence(members[name])
 
     def confirm_fenced(self, name: str) -> dict[str, object]:
         """Take a person's word that `name` runs no more. Raises AgentError where nobody waits for it."""

@@ -37,13 +37,13 @@ from failover_agent.shell.liveness import Unprobed, Vigil
 from failover_agent.shell.orders import ModeOrders, Orders, PauseOrders
 from failover_agent.shell.promotions import Promotions
 from failover_agent.shell.readers import Readers
-from failover_agent.shell.rejoin_slot import RejoinSlot
+from failover_agent.shell.rejoin_turn import RejoinTurn
 from failover_agent.shell.relay import Relay, RelayedRoutes, RelayedStore
 from failover_agent.shell.sealer import Incarnation, Sealer
 from failover_agent.shell.slots import SlotKeeper
 from failover_agent.shell.synchroniser import Synchroniser
 from failover_agent.shell.threads import Workers
-from failover_agent.shell.unfence import Returns
+from failover_agent.shell.unfence import Unfencer
 
 HALF_REWOUND = "rewinding"  # key of the note that stands in state_dir while a rewind is under way
 
@@ -106,9 +106,9 @@ class Body:
     campaign: Campaign
     vigil: Vigil
     synchroniser: Synchroniser
-    slot: RejoinSlot
+    rejoin_turn: RejoinTurn
     fencer: Fencer
-    returns: Returns
+    unfencer: Unfencer
     slots: SlotKeeper
     relay: Relay
     orders: Orders = field(default_factory=Orders)
@@ -220,7 +220,7 @@ def make_body(
     synchroniser = Synchroniser(
         keeper, ports.postgres, ports.clock, journal, settings.leave_after_s, settings.most_members
     )
-    slot = RejoinSlot(
+    slot = RejoinTurn(
         settings.me.name,
         tuple(member.name for member in settings.others),
         keeper,
@@ -229,7 +229,7 @@ def make_body(
         ports.clock,
         settings.timings.request_timeout_s,
     )
-    fencer, returns = _fencing(ports, settings, keeper, promotions, workers, journal)
+    fencer, unfencer = _fencing(ports, settings, keeper, promotions, workers, journal)
     slots = SlotKeeper(ports.postgres, ports.clock, workers, journal)
     return Body(
         ports,
@@ -249,7 +249,7 @@ def make_body(
         synchroniser,
         slot,
         fencer,
-        returns,
+        unfencer,
         slots,
         relay,
     )
@@ -262,7 +262,7 @@ def _fencing(
     promotions: Promotions,
     workers: Workers,
     journal: Journal,
-) -> tuple[Fencer, Returns]:
+) -> tuple[Fencer, Unfencer]:
     notes = FenceNotes(ports.store, journal)
     fencer = Fencer(
         settings.me.name,
@@ -274,7 +274,7 @@ def _fencing(
         workers=workers,
         journal=journal,
     )
-    returns = Returns(
+    unfencer = Unfencer(
         settings.fencing,
         ports.fence,
         notes,
@@ -283,4 +283,4 @@ def _fencing(
         clock=ports.clock,
         journal=journal,
     )
-    return fencer, returns
+    return fencer, unfencer

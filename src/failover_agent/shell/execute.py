@@ -265,4 +265,4 @@ class Executor:
             raise PeerRefused(
                 f"{holder} lets another node rejoin before {self._body.me}", hint="Wait; it is asked again."
             )
-        self._body.jobs.slot_from = holder
+        self._body.jobs.turn_from = holder

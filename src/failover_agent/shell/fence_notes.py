@@ -14,7 +14,7 @@ from failover_agent.ports import LeaseStore
 from failover_agent.shell.journal import Journal
 
 PREFIX = "fenced#"
-ASKED, FENCED, LIFTED = "asked", "fenced", "lifted"
+ASKED, FENCED, LET_BACK = "asked", "fenced", "lifted"  # as stored
 
 
 @dataclass(frozen=True, slots=True)

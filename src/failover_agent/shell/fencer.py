@@ -19,7 +19,7 @@ from failover_agent.core.snapshot import Mine
 from failover_agent.errors import AgentError, FencePending, FenceRefused, RightMissing
 from failover_agent.killpoints import at
 from failover_agent.ports import Clock, Fence
-from failover_agent.shell.fence_notes import ASKED, FENCED, LIFTED, FenceNote, FenceNotes
+from failover_agent.shell.fence_notes import ASKED, FENCED, LET_BACK, FenceNote, FenceNotes
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.keeper import Keeper
 from failover_agent.shell.threads import Workers
@@ -149,7 +149,7 @@ class Fencer:
         old = self._notes.of(holder.name, holder.instance_id)
         if isinstance(old, Unknown):
             return old
-        if old is not None and old.state != LIFTED:
+        if old is not None and old.state != LET_BACK:
             before = {**before, **dict(old.before)}
         kept = tuple(sorted(before.items()))
         return self._notes.write(self._note(epoch, holder, ASKED, self._fencing.method, kept))

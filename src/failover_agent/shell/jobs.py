@@ -30,7 +30,7 @@ class Jobs:
         self._rest_until = 0.0
         self._stand_back_until = 0.0
         self.failed_starts = 0  # of PostgreSQL as primary, or promotions; in a row
-        self.slot_from = ""  # the holder whose slot for destructive steps we keep (N5)
+        self.turn_from = ""  # the holder whose leave for destructive steps we keep (N5)
 
     def doing(self) -> str:
         """Empty, or the job's name, with the progress that it tells under that name: `clone 42 %`."""
@@ -86,7 +86,7 @@ class Jobs:
             raise
         finally:
             with self._lock:
-                self._name, self._progress, self.slot_from = "", "", ""
+                self._name, self._progress, self.turn_from = "", "", ""
                 self._ended, self._last = self._ended + 1, name
             self._when_ended()
 

@@ -25,7 +25,7 @@ from failover_agent.core.model import (
     Version,
     WriteOutcome,
 )
-from failover_agent.core.promises import Promise, Standing
+from failover_agent.core.promises import MemberStanding, Promise
 from failover_agent.core.snapshot import Mine
 from failover_agent.errors import AgentError
 from failover_agent.ports import Clock, Gate, LeaseStore, Notebook
@@ -316,9 +316,9 @@ class Keeper:
         """
         desk = self._desk
 
-        def standing() -> Standing:
+        def standing() -> MemberStanding:
             holds, claiming = desk.mine is not None, desk.mine is None and desk.pending is not None
-            return Standing(desk.id.cluster, holds, claiming, *seen())
+            return MemberStanding(desk.id.cluster, holds, claiming, *seen())
 
         return self.promises.ask(asked, standing)
 

@@ -14,7 +14,7 @@ from failover_agent.shell.execute import Executor
 from failover_agent.shell.observe import Observer
 
 AWAITED_S = 0.1  # between two looks at the standbys while clients wait for them
-KEEP_SLOT_S = 10.0  # how often a rejoining node renews its slot at the holder
+KEEP_TURN_S = 10.0  # how often a rejoining node asks the holder again for its turn
 
 
 class Loop:
@@ -27,7 +27,7 @@ class Loop:
         self._report = report
         self._round_ended = body.ports.clock.now()
         self._gate_checked = 0.0
-        self._slot_asked = 0.0
+        self._turn_asked = 0.0
         self.rule = ""  # the last one that fired
         self.seen: Snapshot | None = None  # what it fired on
 
@@ -44,7 +44,7 @@ class Loop:
         self._body.readers.round(seen)
         if seen.mine is None or seen.state() is not ServerState.PRIMARY:
             self._body.synchroniser.forget()
-        self._body.slot.round()
+        self._body.rejoin_turn.round()
         for action in decision.actions:
             try:
                 self._executor.do(action, seen)
@@ -96,7 +96,7 @@ class Loop:
             self._body.keeper.check_gate()
 
     def _keep_slot(self) -> None:
-        now, holder = self._body.ports.clock.now(), self._body.jobs.slot_from
-        if holder and now - self._slot_asked >= KEEP_SLOT_S:
-            self._slot_asked = now
+        now, holder = self._body.ports.clock.now(), self._body.jobs.turn_from
+        if holder and now - self._turn_asked >= KEEP_TURN_S:
+            self._turn_asked = now
             self._body.ports.peers.ask_rejoin(holder)

@@ -13,8 +13,8 @@ from dataclasses import replace
 from failover_agent.core.model import LeaseItem
 from failover_agent.core.promises import (
     Given,
+    MemberStanding,
     Promise,
-    Standing,
     binds,
     give,
     is_fresh_start,
@@ -34,7 +34,7 @@ class Promises:
         self._began = clock.now()
         self._given: Given | None = None
 
-    def ask(self, asked: Promise, standing: Callable[[], Standing]) -> str:
+    def ask(self, asked: Promise, standing: Callable[[], MemberStanding]) -> str:
         """Why this node does not promise; empty when it has promised (P1)."""
         with self.lock:
             fresh = is_fresh_start(self._began, self._clock.now(), asked.ttl_s, None)

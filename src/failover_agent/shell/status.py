@@ -46,7 +46,7 @@ def cluster_status(body: Body, observer: Observer, router: Router, mine: NodeRep
             "method": body.settings.fencing.method,
             "when_unanswered": body.settings.fencing.when_unanswered,
             "waits_for": [holder.name for holder in body.fencer.waits_for(body.keeper.mine())],
-            "fenced": sorted(body.returns.fenced),
+            "fenced": sorted(body.unfencer.fenced),
         },
     }
 

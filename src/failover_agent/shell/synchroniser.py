@@ -19,9 +19,9 @@ from failover_agent.core.quorum import (
     LookAgain,
     SetPostgres,
     Settle,
-    Standing,
     Step,
     SyncSeen,
+    SyncStanding,
     WriteItem,
     complaint,
     is_clear_of,
@@ -67,7 +67,7 @@ class Synchroniser:
         self._leaving: set[str] = set()  # may be added to by another thread at any moment
         self._left_out: set[str] = set()  # who was leaving when the last round began
         self._barrier: Barrier | None = None
-        self._at: Standing | None = None  # as last looked at
+        self._at: SyncStanding | None = None  # as last looked at
         self._failed_at = float("-inf")
         self._waits_for_nobody = False  # in mode async, as seen once: nobody but us changes that
 
@@ -194,9 +194,9 @@ class Synchroniser:
 
     def _standing(
         self, seen: Snapshot, mine: Mine, unsettled: bool, looked: SyncSeen, choice: Choice
-    ) -> Standing:
+    ) -> SyncStanding:
         sync = mine.item.sync
-        return Standing(
+        return SyncStanding(
             sync,
             unsettled,
             looked.shown,
@@ -208,7 +208,7 @@ class Synchroniser:
             looked.proved,
         )
 
-    def _complain(self, now: Standing) -> None:
+    def _complain(self, now: SyncStanding) -> None:
         if isinstance(now.shown, Unknown) or not (why := complaint(now.sync, now.shown)):
             self._journal.fine("the sync set")
         else:

@@ -15,7 +15,7 @@ from failover_agent.core.fencing import Fencing
 from failover_agent.core.model import Member, Unknown
 from failover_agent.errors import AgentError, FenceRefused, NodeFenced
 from failover_agent.ports import Clock, Fence
-from failover_agent.shell.fence_notes import ASKED, FENCED, LIFTED, FenceNote, FenceNotes
+from failover_agent.shell.fence_notes import ASKED, FENCED, LET_BACK, FenceNote, FenceNotes
 from failover_agent.shell.journal import Journal
 from failover_agent.shell.keeper import Keeper
 
@@ -23,7 +23,7 @@ LOOK_S = 10.0
 LATE_S = 900.0  # a request whose effect was never seen may still be carried out within this
 
 
-class Returns:
+class Unfencer:
     def __init__(
         self,
         fencing: Fencing,
@@ -58,7 +58,7 @@ class Returns:
         self.fenced = {name: note for name, note in notes.items() if note.state == FENCED}
         epoch = self._promoted()
         for note in notes.values() if epoch else ():
-            if note.state != LIFTED and self._keeper.holds(epoch):
+            if note.state != LET_BACK and self._keeper.holds(epoch):
                 self._settle(note)
 
     def _settle(self, note: FenceNote) -> None:
@@ -66,8 +66,8 @@ class Returns:
         where = f"letting {note.name} back"
         try:
             fenced = self._fence.is_fenced(note.instance_id)
-            lifts = fenced is True and self._fencing.undo == "automatic"
-            unsure = self._fence.undo(note.instance_id, dict(note.before)) if lifts else None
+            may_unfence = fenced is True and self._fencing.undo == "automatic"
+            unsure = self._fence.undo(note.instance_id, dict(note.before)) if may_unfence else None
         except AgentError as error:
             self._journal.trouble(where, error)
             return
@@ -75,28 +75,28 @@ class Returns:
             self._journal.trouble(where, unsure or fenced)
             return
         self._journal.fine(where)
-        if lifts:
-            self._lifted(note, "the policy")
+        if may_unfence:
+            self._let_back(note, "the policy")
         elif fenced and note.state == ASKED:
             self._notes.write(replace(note, state=FENCED))
             self.fenced[note.name] = note
         elif not fenced and (note.state == FENCED or self._clock.wall() > note.at + LATE_S):
-            self._lifted(note, "somebody" if note.state == FENCED else "time")
+            self._let_back(note, "somebody" if note.state == FENCED else "time")
 
-    def lift(self, member: Member) -> dict[str, object]:
+    def unfence(self, member: Member) -> dict[str, object]:
         """A person lets a node back. Raises AgentError."""
         notes = self._notes.read()
         if isinstance(notes, Unknown):
             raise _unsure(member, f"the store does not say what was done ({notes.why})")
-        note = notes.get(member.name) or FenceNote(member.name, member.instance_id, LIFTED)
+        note = notes.get(member.name) or FenceNote(member.name, member.instance_id, LET_BACK)
         done = self._fence.undo(note.instance_id, dict(note.before))
         if isinstance(done, Unknown):
             raise _unsure(member, f"the cloud did not answer ({done.why})")
-        self._lifted(note, "a person")
+        self._let_back(note, "a person")
         return {"ok": True, "node": member.name, "instance": note.instance_id}
 
-    def _lifted(self, note: FenceNote, by: str) -> None:
-        self._notes.write(replace(note, state=LIFTED))
+    def _let_back(self, note: FenceNote, by: str) -> None:
+        self._notes.write(replace(note, state=LET_BACK))
         self.fenced.pop(note.name, None)
         self._journal.event("unfenced", node=note.name, instance=note.instance_id, by=by)
 

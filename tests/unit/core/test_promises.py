@@ -9,8 +9,8 @@ import pytest
 from failover_agent.core.model import Holder, LeaseItem, SyncSet, TooNew, Unknown
 from failover_agent.core.promises import (
     Given,
+    MemberStanding,
     Promise,
-    Standing,
     anybody_may_claim,
     ask_from,
     binds,
@@ -29,7 +29,7 @@ from failover_agent.errors import LeaseUnreadable, StoreTableMissing, StoreUnrea
 DB1 = Holder("db1", "i-1", "life 1")
 ITEM = LeaseItem("c", "s1", DB1, 4, "t", 6.0, 1, 0, sync=SyncSet((), 0, 7), may_claim=("db1", "db2", "db3"))
 ASKED = Promise("c", 4, DB1, 7, 6.0)
-FREE = Standing("c", holds=False, claiming=False, sealed=(0, 0), epoch=4, item=ITEM)
+FREE = MemberStanding("c", holds=False, claiming=False, sealed=(0, 0), epoch=4, item=ITEM)
 
 
 def test_a_member_with_nothing_of_its_own_promises() -> None:
@@ -38,13 +38,13 @@ def test_a_member_with_nothing_of_its_own_promises() -> None:
 
 def test_a_member_that_knows_nothing_promises_too() -> None:
     """The store is away, and its agent has just begun."""
-    assert why_not_promise(ASKED, Standing("c", False, False, (0, 0), 0, None), None) == ""
+    assert why_not_promise(ASKED, MemberStanding("c", False, False, (0, 0), 0, None), None) == ""
 
 
 def test_where_seals_count_a_new_life_promises_only_once_it_has_read_the_epoch() -> None:
     """It may have claimed by seals and acted while the holder's own right went on, and forgotten it."""
     early = replace(ASKED, early=True)
-    knows_nothing = Standing("c", False, False, (0, 0), 0, None, fresh=True)
+    knows_nothing = MemberStanding("c", False, False, (0, 0), 0, None, fresh=True)
 
     assert "has not read the lease since" in why_not_promise(early, knows_nothing, None)
     assert why_not_promise(early, replace(knows_nothing, epoch=4, item=ITEM), None) == ""
@@ -66,12 +66,12 @@ def test_where_seals_count_a_new_life_promises_only_once_it_has_read_the_epoch()
     ],
 )
 def test_each_of_these_refuses(changes: dict[str, object], why: str) -> None:
-    fields = {name: getattr(FREE, name) for name in Standing.__dataclass_fields__}
-    assert why_not_promise(ASKED, Standing(**{**fields, **changes}), None) == why
+    fields = {name: getattr(FREE, name) for name in MemberStanding.__dataclass_fields__}
+    assert why_not_promise(ASKED, MemberStanding(**{**fields, **changes}), None) == why
 
 
 def test_a_seal_of_an_earlier_version_does_not_refuse() -> None:
-    assert why_not_promise(ASKED, Standing("c", False, False, (4, 6), 4, ITEM), None) == ""
+    assert why_not_promise(ASKED, MemberStanding("c", False, False, (4, 6), 4, ITEM), None) == ""
 
 
 def test_the_next_life_of_the_same_holder_is_promised_too() -> None:

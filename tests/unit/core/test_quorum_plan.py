@@ -21,8 +21,8 @@ from failover_agent.core.quorum import (
     LookAgain,
     SetPostgres,
     Settle,
-    Standing,
     Step,
+    SyncStanding,
     Waits,
     WriteItem,
     complaint,
@@ -55,11 +55,11 @@ def item_of(wait: Waits, version: int = 1) -> SyncSet:
     return SyncSet(wait.members, wait.k, version)
 
 
-def settled(item: Waits, shown: Waits, wanted: Waits) -> Standing:
-    return Standing(item_of(item), False, shown, shown, None, CAUGHT_UP, wanted)
+def settled(item: Waits, shown: Waits, wanted: Waits) -> SyncStanding:
+    return SyncStanding(item_of(item), False, shown, shown, None, CAUGHT_UP, wanted)
 
 
-def after(at: Standing, step: Step) -> Iterator[Standing]:
+def after(at: SyncStanding, step: Step) -> Iterator[SyncStanding]:
     """Every state the world can be in once `step` was begun: a reload may be over or not."""
     if isinstance(step, WriteItem):
         yield replace(at, sync=step.sync)
@@ -68,7 +68,7 @@ def after(at: Standing, step: Step) -> Iterator[Standing]:
         yield replace(at, written=step.wait, shown=step.wait, barrier=Barrier(step.wait, END))
 
 
-def obeyed(at: Standing) -> tuple[Waits, ...]:
+def obeyed(at: SyncStanding) -> tuple[Waits, ...]:
     """What commits may be acknowledged by at this moment."""
     assert isinstance(at.shown, Waits)
     assert isinstance(at.written, Waits)

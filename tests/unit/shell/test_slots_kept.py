@@ -120,7 +120,7 @@ def test_a_node_that_recovers_from_an_archive_is_not_cloned() -> None:
 
 
 def test_one_node_at_a_time_is_cloned_for_lost_wal() -> None:
-    """N5: the slot for a rejoin is the holder's to give, here too."""
+    """N5: the turn to rejoin is the holder's to give, here too."""
     world = three()
     world.power_off("db3")
     without_its_wal(world)

@@ -122,10 +122,10 @@ def test_a_node_that_rejoins_is_kept_out_until_it_is_whole() -> None:
     world.run(0.1)
     assert holder.grant_rejoin("db3")
 
-    rejoins.slot_from = "db1"
+    rejoins.turn_from = "db1"
     world.run(20)
     assert "db3" not in world.lease().sync.members
-    rejoins.slot_from = ""
+    rejoins.turn_from = ""
     world.run(5)
     assert "db3" in world.lease().sync.members
 

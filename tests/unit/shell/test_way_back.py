@@ -126,7 +126,7 @@ def test_a_node_that_slept_gives_its_standby_the_whole_time_to_stream_again(worl
     assert node.agent.observer.look(world.clock.now(), 0.0).unstreamed_s <= 1.0
 
 
-def test_only_one_node_at_a_time_gets_the_slot_to_rejoin(world: World) -> None:
+def test_only_one_node_at_a_time_gets_its_turn_to_rejoin(world: World) -> None:
     agent = world.nodes["db1"].agent
     assert agent.grant_rejoin("db2")
     assert not agent.grant_rejoin("db3")

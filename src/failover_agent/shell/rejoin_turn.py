@@ -17,10 +17,10 @@ from failover_agent.ports import Clock, Peers
 from failover_agent.shell.keeper import Keeper
 from failover_agent.shell.synchroniser import Synchroniser
 
-SLOT_S = 30.0  # a rejoining node that does not renew its slot loses it
+TURN_S = 30.0  # a rejoining node that does not ask again for its turn loses it
 
 
-class RejoinSlot:
+class RejoinTurn:
     def __init__(
         self,
         me: str,
@@ -52,11 +52,11 @@ class RejoinSlot:
             if self._asked[0] != mine.epoch:
                 self._asked = (mine.epoch, now)
             owner, until = self._granted
-            if owner not in ("", name) and now < until and not self._is_whole(owner, until - SLOT_S):
+            if owner not in ("", name) and now < until and not self._is_whole(owner, until - TURN_S):
                 return False
             if owner != name and self._left_by_another_holder(name, now):
                 return False
-            self._granted = (name, now + SLOT_S)
+            self._granted = (name, now + TURN_S)
             return self._is_free_of_promises(name, now)
 
     def _is_free_of_promises(self, name: str, now: float) -> bool:
@@ -79,7 +79,7 @@ class RejoinSlot:
                     del self._left_at[name]
 
     def _is_whole(self, owner: str, granted_at: float) -> bool:
-        """Whether the owner of the slot was seen as a standby without a job after it had asked for it.
+        """Whether the node whose turn it is was seen as a standby without a job after it had asked for it.
 
         Its job runs before it asks. So an answer received more than a request's time later, and telling
         of no job, is from after a job that ended well.
@@ -102,7 +102,7 @@ class RejoinSlot:
 
     def _left_by_another_holder(self, name: str, now: float) -> bool:
         heard = self._peers.reports()
-        young = now - self._asked[1] < SLOT_S
+        young = now - self._asked[1] < TURN_S
         for other in self._others:
             if other == name:
                 continue

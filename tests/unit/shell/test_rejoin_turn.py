@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.world import World
 
-from failover_agent.shell.rejoin_slot import SLOT_S
+from failover_agent.shell.rejoin_turn import TURN_S
 
 
 def three_after_a_failover() -> World:
@@ -23,12 +23,12 @@ def test_a_new_holder_learns_of_the_last_ones_grant_from_who_uses_it() -> None:
     world.power_on("db1")
     world.run_until(world.is_whole)
 
-    rejoins.slot_from = "db1"  # granted by the holder before
+    rejoins.turn_from = "db1"  # granted by the holder before
     assert not holder.grant_rejoin("db1")
     assert holder.grant_rejoin("db3")
 
-    rejoins.slot_from = ""
-    world.run(SLOT_S + 1)
+    rejoins.turn_from = ""
+    world.run(TURN_S + 1)
     assert holder.grant_rejoin("db1")
 
 
@@ -37,7 +37,7 @@ def test_a_new_holder_waits_a_grants_time_for_a_node_that_does_not_answer() -> N
     holder = world.nodes["db2"].agent
 
     assert not holder.grant_rejoin("db3"), "db1 is silent: it may be in the middle of a rewind"
-    world.run(SLOT_S - 1)
+    world.run(TURN_S - 1)
     assert not holder.grant_rejoin("db3")
     world.run(2)
     assert holder.grant_rejoin("db3")
@@ -46,29 +46,29 @@ def test_a_new_holder_waits_a_grants_time_for_a_node_that_does_not_answer() -> N
 def a_grant_to_db2() -> World:
     world = World("db1", "db2", "db3")
     assert world.bring_up() == "db1"
-    world.run(SLOT_S + 1)
+    world.run(TURN_S + 1)
     assert world.nodes["db1"].agent.grant_rejoin("db2")
     assert not world.nodes["db1"].agent.grant_rejoin("db3")
     return world
 
 
-def test_a_slot_is_given_on_once_its_node_is_a_standby_and_does_no_job() -> None:
+def test_the_turn_is_given_on_once_its_node_is_a_standby_and_does_no_job() -> None:
     world = a_grant_to_db2()
     world.run(2)
     assert world.nodes["db1"].agent.grant_rejoin("db3")
 
 
-def test_a_slot_is_kept_for_a_node_whose_postgresql_does_not_run() -> None:
+def test_the_turn_is_kept_for_a_node_whose_postgresql_does_not_run() -> None:
     world = a_grant_to_db2()
     world.postgres("db2").refuse_start = True
     world.postmaster_dies("db2")
-    world.run(SLOT_S - 2)
+    world.run(TURN_S - 2)
     assert not world.nodes["db1"].agent.grant_rejoin("db3")
     world.run(3)
     assert world.nodes["db1"].agent.grant_rejoin("db3")
 
 
-def test_an_answer_that_may_be_older_than_the_job_frees_no_slot() -> None:
+def test_an_answer_that_may_be_older_than_the_job_ends_no_turn() -> None:
     world = a_grant_to_db2()
     world.run(world.timings.request_timeout_s / 2)
     assert not world.nodes["db1"].agent.grant_rejoin("db3")
