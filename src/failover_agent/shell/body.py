@@ -87,7 +87,7 @@ class Settings:
     relay: bool = True  # and by peers that reach what it does not (P4)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
     """One agent: what it can do, knows of itself, and is doing."""
 
@@ -168,21 +168,70 @@ def make_body(
     workers: Workers,
     journal: Journal,
 ) -> Body:
-    waker = threading.Event()
+    waker, routes_waker = threading.Event(), threading.Event()
+    # What carries others' calls goes by this node's own ways, never by a peer's.
     relay = Relay(ports.store, ports.routes, frozenset(e.vip for e in settings.endpoints), ports.clock)
     if settings.relay:
         ports = replace(ports, store=RelayedStore(ports.store, ports.peers, workers, journal))
-    holder = Holder(settings.me.name, settings.me.instance_id, fresh_token())
-    failsafe = Failsafe(ports.peers, workers, ports.clock, settings.timings, journal)
-    keeper = Keeper(
-        Identity(
-            settings.cluster,
-            holder,
-            settings.boot_id,
-            settings.version,
-            fences=settings.fencing.on,
-            claimants=_claimants(settings),
+    keeper = _keeper(ports, settings, fresh_token, workers, journal, changed=waker.set)
+    if settings.relay:
+        routes = RelayedRoutes(ports.routes, ports.peers, ports.clock, keeper.mine, journal)
+        ports = replace(ports, routes=routes)
+    promotions = Promotions(
+        settings.me.name, ports.store, ports.state_notes, ports.postgres, ports.clock, journal
+    )
+    incarnation = Incarnation(ports.state_notes, fresh_token)
+    sealer = _sealer(ports, settings, incarnation, keeper, journal)
+    synchroniser = Synchroniser(
+        keeper, ports.postgres, ports.clock, journal, settings.leave_after_s, settings.most_members
+    )
+    fencer, unfencer = _fencing(ports, settings, keeper, promotions, workers, journal)
+    return Body(
+        ports=ports,
+        settings=settings,
+        workers=workers,
+        journal=journal,
+        keeper=keeper,
+        jobs=Jobs(workers, ports.clock, journal, ended=waker.set),
+        waker=waker,
+        routes_waker=routes_waker,
+        readers=Readers(keeper.gate, ports.run_notes, settings.boot_id, journal),
+        promotions=promotions,
+        incarnation=incarnation,
+        sealer=sealer,
+        campaign=Campaign(
+            settings.me.name, ports.peers, sealer, ports.clock, workers, journal, came=waker.set
         ),
+        vigil=Vigil(ports.probes, settings.limits, keeper, ports.clock, journal),
+        synchroniser=synchroniser,
+        rejoin_turn=_rejoin_turn(ports, settings, keeper, synchroniser),
+        fencer=fencer,
+        unfencer=unfencer,
+        slots=SlotKeeper(ports.postgres, ports.clock, workers, journal),
+        relay=relay,
+    )
+
+
+def _keeper(
+    ports: Ports,
+    settings: Settings,
+    fresh_token: Callable[[], str],
+    workers: Workers,
+    journal: Journal,
+    *,
+    changed: Callable[[], None],
+) -> Keeper:
+    identity = Identity(
+        settings.cluster,
+        Holder(settings.me.name, settings.me.instance_id, fresh_token()),
+        settings.boot_id,
+        settings.version,
+        fences=settings.fencing.on,
+        claimants=_claimants(settings),
+    )
+    failsafe = Failsafe(ports.peers, workers, ports.clock, settings.timings, journal)
+    return Keeper(
+        identity,
         settings.timings,
         store=ports.store,
         gate=ports.gate,
@@ -190,22 +239,17 @@ def make_body(
         notes=ports.run_notes,
         fresh_token=fresh_token,
         journal=journal,
-        changed=waker.set,
+        changed=changed,
         kill=ports.postgres.kill,
         first_mode=settings.mode,
         failsafe=failsafe if settings.failsafe else None,
     )
-    if settings.relay:
-        routes = RelayedRoutes(ports.routes, ports.peers, ports.clock, keeper.mine, journal)
-        ports = replace(ports, routes=routes)
-    jobs = Jobs(workers, ports.clock, journal, ended=waker.set)
-    readers = Readers(keeper.gate, ports.run_notes, settings.boot_id, journal)
-    promotions = Promotions(
-        settings.me.name, ports.store, ports.state_notes, ports.postgres, ports.clock, journal
-    )
-    routes_waker = threading.Event()
-    incarnation = Incarnation(ports.state_notes, fresh_token)
-    sealer = Sealer(
+
+
+def _sealer(
+    ports: Ports, settings: Settings, incarnation: Incarnation, keeper: Keeper, journal: Journal
+) -> Sealer:
+    return Sealer(
         settings.me.name,
         ports.postgres,
         ports.state_notes,
@@ -215,12 +259,10 @@ def make_body(
         journal,
         keeper.promises,
     )
-    campaign = Campaign(settings.me.name, ports.peers, sealer, ports.clock, workers, journal, came=waker.set)
-    vigil = Vigil(ports.probes, settings.limits, keeper, ports.clock, journal)
-    synchroniser = Synchroniser(
-        keeper, ports.postgres, ports.clock, journal, settings.leave_after_s, settings.most_members
-    )
-    slot = RejoinTurn(
+
+
+def _rejoin_turn(ports: Ports, settings: Settings, keeper: Keeper, synchroniser: Synchroniser) -> RejoinTurn:
+    return RejoinTurn(
         settings.me.name,
         tuple(member.name for member in settings.others),
         keeper,
@@ -228,30 +270,6 @@ def make_body(
         ports.peers,
         ports.clock,
         settings.timings.request_timeout_s,
-    )
-    fencer, unfencer = _fencing(ports, settings, keeper, promotions, workers, journal)
-    slots = SlotKeeper(ports.postgres, ports.clock, workers, journal)
-    return Body(
-        ports,
-        settings,
-        workers,
-        journal,
-        keeper,
-        jobs,
-        waker,
-        routes_waker,
-        readers,
-        promotions,
-        incarnation,
-        sealer,
-        campaign,
-        vigil,
-        synchroniser,
-        slot,
-        fencer,
-        unfencer,
-        slots,
-        relay,
     )
 
 
