@@ -60,45 +60,48 @@ def from_attributes(found: Attributes) -> LeaseItem:
             raise OfNewerSchema(
                 f"the lease has schema version {version}, this agent knows {LEASE_SCHEMA_VERSION}"
             )
-        name = _text(found, "holder_name")
-        needs = _text(found, "claim_needs")
-        if needs not in ("any", "majority"):
-            raise NotReadable(f"the lease's claim_needs is {needs!r}, neither any nor majority")
-        mode = _text(found, "mode") if "mode" in found else "async"
-        if mode not in get_args(Mode):
-            raise NotReadable(f"the lease's mode is {mode!r}, none of {', '.join(get_args(Mode))}")
-        return LeaseItem(
-            cluster=_text(found, PARTITION_KEY),
-            system_identifier=_text(found, "system_identifier"),
-            holder=Holder(name, _text(found, "holder_instance_id"), _text(found, "holder_nonce"))
-            if name
-            else None,
-            epoch=int(found["epoch"]["N"]),
-            token=_text(found, "token"),
-            ttl_s=float(found["ttl_s"]["N"]),
-            timeline=int(found["timeline"]["N"]),
-            lsn=int(found["lsn"]["N"]),
-            sync=SyncSet(
-                members=_tuple(found, "sync_members"),
-                k=int(found["sync_k"]["N"]),
-                version=int(found["sync_version"]["N"]),
-                incarnations=_tuple(found, "sync_incarnations") if "sync_incarnations" in found else (),
-            ),
-            may_claim=_tuple(found, "may_claim"),
-            claim_needs=cast(Any, needs),
-            offered_to=_text(found, "offered_to"),
-            schema_version=version,
-            history=tuple(_fork(line) for line in _tuple(found, "history")) if "history" in found else (),
-            agent=_text(found, "agent") if "agent" in found else "",
-            mode=cast(Mode, mode),
-            released_by=_text(found, "released_by") if "released_by" in found else "",
-            unfenced=tuple(_holder(line) for line in _tuple(found, "unfenced"))
-            if "unfenced" in found
-            else (),
-            paused=_text(found, "paused") if "paused" in found else "",
-        )
+        return _item(found, version)
     except (KeyError, ValueError, TypeError) as error:
         raise NotReadable(f"the lease cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _item(found: Attributes, version: int) -> LeaseItem:
+    """What stands there only since some release may be missing. Raises KeyError, ValueError or TypeError."""
+    name = _text(found, "holder_name")
+    return LeaseItem(
+        cluster=_text(found, PARTITION_KEY),
+        system_identifier=_text(found, "system_identifier"),
+        holder=Holder(name, _text(found, "holder_instance_id"), _text(found, "holder_nonce"))
+        if name
+        else None,
+        epoch=int(found["epoch"]["N"]),
+        token=_text(found, "token"),
+        ttl_s=float(found["ttl_s"]["N"]),
+        timeline=int(found["timeline"]["N"]),
+        lsn=int(found["lsn"]["N"]),
+        sync=SyncSet(
+            members=_tuple(found, "sync_members"),
+            k=int(found["sync_k"]["N"]),
+            version=int(found["sync_version"]["N"]),
+            incarnations=_later_tuple(found, "sync_incarnations"),
+        ),
+        may_claim=_tuple(found, "may_claim"),
+        claim_needs=cast(Any, _one_of(("any", "majority"), "claim_needs", _text(found, "claim_needs"))),
+        offered_to=_text(found, "offered_to"),
+        schema_version=version,
+        history=tuple(map(_fork, _later_tuple(found, "history"))),
+        agent=_later_text(found, "agent"),
+        mode=cast(Mode, _one_of(get_args(Mode), "mode", _later_text(found, "mode", "async"))),
+        released_by=_later_text(found, "released_by"),
+        unfenced=tuple(map(_holder, _later_tuple(found, "unfenced"))),
+        paused=_later_text(found, "paused"),
+    )
+
+
+def _one_of(known: tuple[str, ...], name: str, value: str) -> str:
+    if value not in known:
+        raise NotReadable(f"the lease's {name} is {value!r}, none of {', '.join(known)}")
+    return value
 
 
 def _fork(line: str) -> Fork:
@@ -128,3 +131,12 @@ def _text(found: Attributes, name: str) -> str:
 
 def _tuple(found: Attributes, name: str) -> tuple[str, ...]:
     return tuple(str(entry["S"]) for entry in found[name]["L"])
+
+
+def _later_text(found: Attributes, name: str, before: str = "") -> str:
+    """`before` where an agent wrote it that did not know the attribute."""
+    return _text(found, name) if name in found else before
+
+
+def _later_tuple(found: Attributes, name: str) -> tuple[str, ...]:
+    return _tuple(found, name) if name in found else ()

@@ -64,22 +64,7 @@ def claim(
     A pause goes on until a person ends it.
     """
     if old is None:
-        # Empty where there is no data yet; data that is adopted has its name and its past already (L6).
-        return LeaseItem(
-            cluster,
-            server.system_identifier,
-            holder,
-            1,
-            token,
-            ttl_s,
-            timeline=server.timeline,
-            lsn=server.received_lsn,
-            history=server.history[-FORKS_KEPT:],
-            agent=agent,
-            mode=mode,
-            may_claim=claimants(mode, holder.name),
-            schema_version=schema_version(mode),
-        )
+        return _first(cluster, holder, token, ttl_s, server, agent, mode)
     return old.but(
         system_identifier=old.system_identifier or server.system_identifier,
         holder=holder,
@@ -97,6 +82,27 @@ def claim(
         offered_to="",
         released_by="",
         unfenced=unfenced_after_claim(old, holder) if fences else (),
+    )
+
+
+def _first(
+    cluster: str, holder: Holder, token: str, ttl_s: float, server: Server, agent: str, mode: Mode
+) -> LeaseItem:
+    """Empty where there is no data yet; data that is adopted has its name and its past already (L6)."""
+    return LeaseItem(
+        cluster,
+        server.system_identifier,
+        holder,
+        1,
+        token,
+        ttl_s,
+        timeline=server.timeline,
+        lsn=server.received_lsn,
+        history=server.history[-FORKS_KEPT:],
+        agent=agent,
+        mode=mode,
+        may_claim=claimants(mode, holder.name),
+        schema_version=schema_version(mode),
     )
 
 

@@ -41,13 +41,7 @@ class Observer:
         if isinstance(server, Server):
             body.keeper.know(server)
         health = body.vigil.round(server, self._server_before)
-        mine = body.keeper.mine()
-        if mine is not None:
-            self._learn(mine.item)
-            # the holder needs no read: its next conditional write tells it all
-            lease: LeaseSeen | Unknown | None = LeaseSeen(mine.item, clock.now(), clock.now())
-        else:
-            lease = self._read()
+        lease = self._lease_seen()
         settings, ports = body.settings, body.ports
         bound = self._bound()
         self._end_when_missed(lease)
@@ -64,9 +58,9 @@ class Observer:
             heard=self._heard(),
             slept_s=max(slept_s, now - round_began),
             server_before=self._server_before,
-            blind_s=now - self._blind_since if self._blind_since is not None else 0.0,
-            unstreamed_s=now - self._unstreamed_since if self._unstreamed_since is not None else 0.0,
-            unmoved_s=now - self._unmoved[1] if self._unmoved is not None else 0.0,
+            blind_s=_lasts_s(self._blind_since, now),
+            unstreamed_s=_lasts_s(self._unstreamed_since, now),
+            unmoved_s=_lasts_s(self._unmoved[1] if self._unmoved else None, now),
             unanswered=body.keeper.unanswered(),
             claiming=body.keeper.claiming(),
             gathered=body.campaign.gathered(lease),
@@ -94,6 +88,14 @@ class Observer:
             fences=body.fencer.fences,
             kept=body.slots.told,
         )
+
+    def _lease_seen(self) -> LeaseSeen | Unknown | None:
+        mine, clock = self._body.keeper.mine(), self._body.ports.clock
+        if mine is None:
+            return self._read()
+        # the holder needs no read: its next conditional write tells it all
+        self._learn(mine.item)
+        return LeaseSeen(mine.item, clock.now(), clock.now())
 
     def _standing(self, server: Server | Unknown, lease: LeaseSeen | Unknown | None) -> Standing:
         if self._body.keeper.mine() is not None:
@@ -218,3 +220,7 @@ class Observer:
         missed = max(self._lease.token_seen_at, heard_at - AHEAD_S) + timings.suspect_after_s
         moments = (expires_at(self._lease), missed)
         return min([timings.poll_s, *(moment - now for moment in moments if moment > now)])
+
+
+def _lasts_s(since: float | None, now: float) -> float:
+    return now - since if since is not None else 0.0
