@@ -33,10 +33,11 @@ from failover_agent.core.quorum import NOBODY, show
 from failover_agent.core.sync_choice import acknowledgements
 from failover_agent.core.timings import PROFILES
 from failover_agent.errors import PostgresFailed
+from tests.sim import claims
 from tests.sim import wal as w
 from tests.sim.clients import Client, Reader
 from tests.sim.fence import fencing_of
-from tests.sim.history import Ack, ClaimSent, History, LeaseWrite, Mistake, Promised, Promotion, shown
+from tests.sim.history import Ack, History, LeaseWrite, Mistake, Promised, Promotion, shown
 from tests.sim.host import Host, Session
 from tests.sim.life import VIP, Life
 from tests.sim.network import Network
@@ -245,7 +246,7 @@ class World:
                 self.mistake(host, "N3", "the lease is given away while PostgreSQL here may still write")
             self.ambush(host, "release")
         elif isinstance(only_if, Absent) or item.epoch > only_if.epoch:
-            self._claims(host, item, only_if)
+            claims.note(self, host, item, only_if)
             self.ambush(host, "claim")
         else:
             stands = self.item()
@@ -255,39 +256,6 @@ class World:
                 self.ambush(host, "first-set")
             elif moved and stands is not None and len(item.may_claim) > len(stands.may_claim):
                 self.ambush(host, "set-grows")
-
-    def _claims(self, host: Host, item: LeaseItem, only_if: Absent | Version) -> None:
-        stands, wal = self.item(), host.postgres.wal
-        if stands is None or wal is None or only_if != Version(stands.epoch, stands.token):
-            return  # the store refuses it: the claimant judged by what stood there before
-        better = tuple(o.name for o in self.hosts.values() if self._is_surely_better(o, host))
-        self.history.claims.append(
-            ClaimSent(
-                self.scheduler.now,
-                host.name,
-                item.epoch,
-                stands.lsn - wal.flushed,
-                better,
-                stands.holder is None and stands.offered_to == host.name,
-                stands.mode != "async",
-            )
-        )
-
-    def _is_surely_better(self, other: Host, host: Host) -> bool:
-        """More WAL, and nothing for so long that the claimant can have missed it."""
-        t, a, b = self.timings, other.postgres, host.postgres
-        since = self.scheduler.now - (2 * t.ask_s + 3 * t.request_timeout_s + 1.5)
-        life = other.life
-        if other is host or a.state is not ServerState.STANDBY:
-            return False
-        if life is None or not life.alive or life.agent is None or not other.talks() or a.system != b.system:
-            return False
-        steady = [self.touched_at, self.network.healthy_since(other.name, host.name)]
-        steady += [h.touched_at for h in (other, host)] + [h.moved_at for h in (other, host)]
-        told = life.agent.report()  # it takes a moment, in which data may be lost
-        if told.nofailover or not told.reads_store or a.wal is None or b.wal is None:
-            return False
-        return a.wal.timeline == b.wal.timeline and a.wal.flushed > b.wal.flushed and max(steady) < since
 
     def lands(self, host: Host, item: LeaseItem, only_if: Absent | Version) -> WriteOutcome:
         before = self.item()

@@ -19,9 +19,9 @@ from failover_agent.shell.agent import Agent, Ports, Settings
 from failover_agent.shell.journal import Journal
 from tests.support.fence import Cloud, NodeFence
 from tests.support.inline import Inline
-from tests.support.machine import Dummy, HandClock, HandProbes, KernelGate, Opening, Pages, Systemd, Token
+from tests.support.machine import Dummy, HandClock, HandProbes, KernelGate, Pages, Systemd, Token
 from tests.support.memory import MemoryLeaseStore
-from tests.support.memory_postgres import Disk, MemoryPostgres
+from tests.support.memory_postgres import MemoryPostgres
 from tests.support.ways import NodePeers, NodeRoutes, NodeStore
 
 VIP = "172.16.52.1"
@@ -383,22 +383,5 @@ class World:
     def rules_of(self, name: str) -> list[str]:
         return [str(v["rule"]) for _, n, e, v in self.events if n == name and e == "decision"]
 
-    def overlapping_gates(self) -> list[tuple[str, str]]:
-        """Pairs of primaries whose gates were open at the same instant. Empty means safe."""
-        openings: list[tuple[str, Opening]] = [
-            (n.name, o) for n in self.nodes.values() for o in n.gate.openings if o.writes
-        ]
-        return [
-            (a, b)
-            for (a, x), (b, y) in itertools.combinations(openings, 2)
-            if a != b and x.begin < y.end and y.begin < x.end
-        ]
-
     def story(self) -> str:
         return "\n".join(f"{t:8.3f} {n} {e} {v}" for t, n, e, v in self.events[-40:])
-
-    def with_data(self, primary: str) -> None:
-        """As if a cluster had run: `primary`'s data on every node, all stopped, tokens spent."""
-        for node in self.nodes.values():
-            node.postgres.disk = Disk(system=f"made by {primary}")
-            node.token.here = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 
@@ -22,4 +23,4 @@ def test_a_cluster_begins_with_data_that_a_token_names_and_the_others_clone_it()
     assert not any("init" in started for started in starts.values()), starts
     assert starts["db1"][0] == starts["db3"][0] == "clone db2"
     assert not world.nodes["db2"].token.here
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []

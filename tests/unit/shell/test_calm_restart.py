@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.quorum import BALANCED, SUSPECT_S, nothing_is_lost, quorum
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 from failover_agent.core.model import Mode
@@ -96,7 +97,7 @@ def test_it_waits_no_longer_than_one_ttl_for_a_node_that_dies_meanwhile() -> Non
     world.run_until(lambda: any(world.acknowledges(name) for name in ("db2", "db3")))
 
     assert BALANCED.ttl_s <= world.clock.time - ended < BALANCED.ttl_s + SUSPECT_S
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
     assert nothing_is_lost(world)
 
 
@@ -109,7 +110,7 @@ def test_an_agent_that_does_not_come_back_leaves_a_gate_that_shuts_with_the_leas
 
     assert world.nodes["db1"].gate.openings[-1].end == pytest.approx(mine.beat_sent + RIGHT_S)
     assert world.primary() in ("db2", "db3")
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
     assert nothing_is_lost(world)
 
 
@@ -125,7 +126,7 @@ def test_the_promise_of_k_members_is_enough_and_of_fewer_is_none() -> None:
 
         assert world.nodes["db1"].gate.openings[-1].end == pytest.approx(mine.beat_sent + reach_s)
         world.run(BALANCED.ttl_s)
-        assert world.overlapping_gates() == []
+        assert overlapping_gates(world) == []
         assert nothing_is_lost(world)
 
 

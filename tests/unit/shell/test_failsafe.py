@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 from failover_agent import killpoints
@@ -104,7 +105,7 @@ def test_one_member_that_does_not_answer_ends_the_lease_in_time() -> None:
 
     assert world.postgres("db1").state is not ServerState.PRIMARY
     assert not world.nodes["db1"].gate.is_open()
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
     # and those who could be heard are not bound for nothing
     assert world.nodes["db2"].agent.keeper.promises.bound() is None
 
@@ -118,7 +119,7 @@ def test_a_member_that_stops_answering_meanwhile_ends_it_within_one_ttl() -> Non
     world.run(world.timings.ttl_s)
 
     assert not world.acknowledges("db1")
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_a_cluster_without_failsafe_goes_down_with_its_store() -> None:
@@ -194,7 +195,7 @@ def test_a_promise_forbids_claiming_for_one_ttl() -> None:
     world.run_until(lambda: world.acknowledges("db2"))
 
     assert world.clock.time >= promised_at + world.timings.ttl_s
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def missing_its_primary() -> tuple[World, Seal]:
@@ -286,7 +287,7 @@ def test_a_claim_that_landed_after_it_was_given_up_is_not_acted_on() -> None:
 
     assert world.postgres("db2").state is ServerState.STANDBY
     world.run(20)
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_a_release_that_was_read_ends_the_promise() -> None:
@@ -338,7 +339,7 @@ def test_the_next_life_of_the_holders_agent_goes_on_by_promises() -> None:
     assert carries(world, 10)
 
     assert world.lease().epoch == 1
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_a_new_member_may_claim_only_once_the_holder_has_named_it() -> None:

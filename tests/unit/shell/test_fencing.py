@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 from failover_agent import killpoints
@@ -52,7 +53,7 @@ def test_the_old_holder_is_stopped_before_another_is_promoted() -> None:
     assert world.cloud.asked == [("db2", "i-db1")]
     world.run(TTL_S)
     assert world.lease().unfenced == ()
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_a_handover_fences_nobody() -> None:
@@ -185,7 +186,7 @@ def test_a_claimant_that_dies_is_continued_by_its_next_life_or_the_next_claimant
 
     assert len(world.died) == 1, "it came to pass"
     assert promoted_beside == [set()]
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_who_claims_after_a_claimant_that_is_gone_for_good_fences_both() -> None:
@@ -217,7 +218,7 @@ def test_a_lease_that_ends_while_the_fence_is_waited_for_fences_no_more() -> Non
     world.store.answer()
     world.cloud_stops("i-db1")
     world.run_until(lambda: serves(world, "db2"), limit_s=90)
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_what_undoes_a_fence_is_noted_before_it_is_asked_for() -> None:

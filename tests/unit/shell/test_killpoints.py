@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 import failover_agent
@@ -73,7 +74,7 @@ def test_the_next_life_repairs_a_death_at(point: str, with_host: bool) -> None:
     come_back(world, clone=True)
 
     assert len(world.died) == 1, "it came to pass, once"
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
     assert world.stopped_with_open_gate == []
     assert world.promoted_with_readers == []
     assert world.served_unnamed == []
@@ -101,7 +102,7 @@ def test_a_volume_that_hangs_is_left_also_by_the_next_life(point: str, with_host
     world.nodes[old].probes.hung = False
     world.run_until(world.is_whole)
     assert world.died == [old]
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
     assert world.stopped_with_open_gate == []
 
 
@@ -122,7 +123,7 @@ def test_a_change_of_the_sync_set_is_ended_by_the_next_life(point: str, mode: Mo
     promises_hold(world)
     assert of_item(world.lease().sync) == world.postgres("db1").waits == waits(["db2", "db3"], 1)
     assert (world.died, world.primary()) == (["db1"], "db1")
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def promises_hold(world: World) -> None:

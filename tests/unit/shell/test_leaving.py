@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 from failover_agent.core.health import BALANCED
@@ -36,7 +37,7 @@ def test_a_stuck_primary_is_told_of_then_killed_and_loses_nothing(world: World) 
     assert world.nodes[heir].postgres.disk.end >= end
     assert db1.postgres.starts[-1] != "stop", "a stop could hang; it was killed"
     assert "kill" in db1.postgres.starts
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
     db1.probes.stuck = False
     world.run_until(world.is_whole)
 
@@ -80,7 +81,7 @@ def test_hung_storage_is_left_within_15_s_without_loss_and_without_being_touched
     assert world.stopped_with_address == []
     assert world.touched_hung_volumes == []
     assert world.rules_of("db1")[-1] == "storage-hung"
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
     db1.probes.hung = False
     world.run_until(world.is_whole)

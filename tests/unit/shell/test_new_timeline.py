@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.safety import serving
+from tests.support.safety import overlapping_gates, serving
 from tests.support.world import World
 
 from failover_agent.core.lsn import show
@@ -30,7 +30,7 @@ def test_a_standby_that_has_every_byte_takes_over_though_it_never_saw_the_new_ti
 
     world.run_until(lambda: serving(world) == ["db3"])
 
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_a_timeline_that_somebody_followed_is_never_begun_twice() -> None:

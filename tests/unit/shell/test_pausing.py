@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 from failover_agent.core.model import Mode
@@ -96,7 +97,7 @@ def test_a_lost_primary_is_replaced_by_nobody_until_a_person_resumes_from_any_no
     assert now.token != before.token
     assert now.but(token="", schema_version=0) == before.but(token="", schema_version=0, paused="")
     world.run_until(lambda: any(world.acknowledges(n) for n in ("db2", "db3")))
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_the_last_holder_comes_back_to_its_place(world: World) -> None:
@@ -108,7 +109,7 @@ def test_the_last_holder_comes_back_to_its_place(world: World) -> None:
     world.run_until(lambda: world.acknowledges("db1"))
 
     assert world.lease().paused
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_postgres_that_dies_starts_again_in_place(world: World) -> None:

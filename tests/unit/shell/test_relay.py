@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 from failover_agent.core.model import Holder, Landed, LeaseItem, ServerState, Unknown, Version
@@ -86,7 +87,7 @@ def test_without_relay_the_same_holder_is_replaced() -> None:
     world.run(30)
 
     assert world.primary() != "db1"
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_a_peer_that_does_not_read_the_store_is_not_asked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 from failover_agent.errors import PeerRefused
@@ -22,7 +23,7 @@ def test_a_switchover_goes_to_the_node_that_was_named() -> None:
 
     assert world.lease().epoch == 2
     assert "promote" not in world.postgres("db2").starts
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 @pytest.mark.parametrize(("first", "named"), [("db2", "db2"), ("", "the best standby")])

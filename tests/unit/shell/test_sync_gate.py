@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 from failover_agent.core.model import Mode
@@ -141,7 +142,7 @@ def test_the_old_primary_is_rewound_and_vouches_again() -> None:
 
     assert "rewind" in " ".join(world.postgres("db1").starts)
     assert "db1" in world.lease().sync.members
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_who_lost_its_data_gives_the_lease_away_and_may_not_come_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.support.quorum import BALANCED, SUSPECT_S, quorum
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 from failover_agent.core.model import SyncSet
@@ -125,7 +126,7 @@ def test_a_holder_that_slept_through_a_claim_does_not_open_beside_the_claimant()
     world.thaw("db1")
     world.run(BALANCED.ttl_s)
 
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
 
 
 def test_a_gate_that_shut_opens_again_with_the_next_beat_and_the_lease_was_kept() -> None:
