@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 TIMER_S = 50e-6  # no timer of a kernel is more exact
 EPOCH = 1_760_000_000.0
-FOREVER = float("inf")
 
 
 @dataclass(eq=False, slots=True)

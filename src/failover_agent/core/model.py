@@ -250,10 +250,3 @@ class Member:
     address: str
     az: str
     instance_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointStatus:
-    endpoint: Endpoint
-    bound: bool
-    targets: tuple[tuple[str, str], ...] | Unknown  # (route table, interface id or "")
