@@ -35,11 +35,6 @@ def pair() -> Iterator[tuple[Node, Node]]:
             yield nodes
 
 
-@pytest.fixture(scope="module")
-def steps() -> list[str]:
-    return []
-
-
 def quiet(_line: str) -> None: ...
 
 
@@ -62,10 +57,25 @@ def caught_up(standby: Node, primary: Node) -> bool:
 
 
 def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
-    """Goal: bootstrap, clone, promotion, rewind and switchover as the agent orders them, in one story."""
-    db1, db2 = pair
+    """Goal: bootstrap, clone, promotion, rewind and switchover as the agent orders them, in one story.
 
-    # Bootstrap: nothing there; initdb leaves a stopped server that can only start as a standby.
+    One test, as each chapter begins with what the one before it left.
+    """
+    db1, db2 = pair
+    bootstrap(db1)
+    clone(db1, db2)
+    lose_power(db1, db2)
+    began = promote(db2)
+    rewind(db1, db2, began)
+    switch_over(db1, db2)
+    follow_nobody_and_again(db2)
+    refuse_a_rewind(db1, db2)
+    clone_over_an_old_directory(db1, db2)
+    freeze(db2)
+
+
+def bootstrap(db1: Node) -> None:
+    """Nothing there; initdb leaves a stopped server that can only start as a standby."""
     assert look(db1) == Server(ServerState.ABSENT)
     db1.postgres.init(quiet)
     stopped = look(db1)
@@ -81,7 +91,9 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     assert not db1.plan.may_start.exists()
     db1.sql("CREATE TABLE t (i int)")
 
-    # Clone: only the replication port leads there, both gates are shut.
+
+def clone(db1: Node, db2: Node) -> None:
+    """Only the replication port leads there, both gates are shut."""
     heard: list[str] = []
     with entered(db2.namespace):
         db2.postgres.clone("db1", heard.append)
@@ -92,7 +104,9 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     assert (second.state, second.upstream, second.timeline) == (ServerState.STANDBY, "db1", 1)
     until(lambda: look(db1).replicas == ("db2",))
 
-    # Power loss of db1 (its cgroup is killed), promotion of db2.
+
+def lose_power(db1: Node, db2: Node) -> None:
+    """The cgroup of db1 is killed; db2 has all that it wrote."""
     died = threading.Event()
     db1.postgres.on_death(died.set)
     until(lambda: "postmaster-watch" in {t.name for t in threading.enumerate()})
@@ -116,6 +130,10 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     for known in (0, 1, end - 100_000, end - 8192, end - 50, end - 1, end, end + 8192, end + (1 << 30)):
         assert on_disk.wal_end(db1.plan, on_disk.Flushed(1, known)) == end, known
     assert on_disk.wal_end(db1.plan, on_disk.Flushed(2, end + 8192)) == end
+
+
+def promote(db2: Node) -> Beginning:
+    """How the new timeline began; a promotion after its deadline changes nothing."""
     with pytest.raises(LeaseMovedOn):
         db2.postgres.promote(10, SystemClock().now() - 0.01, above=1)
     assert look(db2).state is ServerState.STANDBY, "a promotion after its deadline changes nothing"
@@ -129,8 +147,11 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     assert [fork.timeline for fork in promoted.history] == [1]
     assert db2.plan.standby_signal.exists()
     db2.postgres.checkpoint()
+    return began
 
-    # db1 writes on its own beyond the fork: it diverges.
+
+def rewind(db1: Node, db2: Node, began: Beginning) -> None:
+    """db1 writes on its own beyond the fork: it diverges, and what it loses is kept and told."""
     db1.postgres.start_primary()
     db1.sql("INSERT INTO t SELECT generate_series(5000, 5999)")
     db2.sql("INSERT INTO t VALUES (77)")
@@ -165,7 +186,9 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     until(lambda: look(db1).timeline == 2)
     assert db2.postgres.beginning() == began, "the same for ever"
 
-    # Switchover: fast stop sends everything; the old primary follows without a rewind.
+
+def switch_over(db1: Node, db2: Node) -> None:
+    """A fast stop sends everything; the old primary follows without a rewind."""
     db2.sql("INSERT INTO t VALUES (78)")
     db2.postgres.checkpoint()
     db2.postgres.stop(10)
@@ -180,14 +203,18 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     until(lambda: look(db2).timeline == 3)
     assert db2.sql("SELECT count(*) FROM t") == [(1002,)]
 
-    # A standby is told to follow nobody, then somebody again, without a restart.
+
+def follow_nobody_and_again(db2: Node) -> None:
+    """A standby is told to follow nobody, then somebody again, without a restart."""
     db2.postgres.follow("")
     until(lambda: not look(db2).streaming)
     assert look(db2).upstream == ""
     db2.postgres.follow("db1")
     until(lambda: look(db2).streaming)
 
-    # A rewind that is refused leaves the directory as it was; nothing forbids the next try.
+
+def refuse_a_rewind(db1: Node, db2: Node) -> None:
+    """A rewind that is refused leaves the directory as it was; nothing forbids the next try."""
     db2.postgres.stop(10)
     db1.postgres.stop(10)
     with entered(db2.namespace), pytest.raises(RewindNotBegun):
@@ -197,7 +224,9 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     db2.postgres.start_standby("db1")
     until(lambda: caught_up(db2, db1))
 
-    # Clone over an old directory keeps it.
+
+def clone_over_an_old_directory(db1: Node, db2: Node) -> None:
+    """It is kept, wherever the agent dies."""
     db2.postgres.stop(10)
     die_in(db2, "marked-before-overwrite", lambda: db2.postgres.rewind("db1", quiet))
     with pytest.raises(PostgresFailed):
@@ -216,7 +245,9 @@ def test_the_life_of_two_nodes(pair: tuple[Node, Node]) -> None:
     db2.postgres.start_standby("db1")
     until(lambda: caught_up(db2, db1))
 
-    # A frozen server is Unknown, not stopped; a look stays bounded.
+
+def freeze(db2: Node) -> None:
+    """A frozen server is Unknown, not stopped; a look stays bounded."""
     pids = db2.unit.processes()
     for pid in pids:
         os.kill(pid, 19)
