@@ -21,7 +21,7 @@ from rehearsal.aws import port_open
 from rehearsal.cluster import Cluster
 from rehearsal.history import Ack, gaps, unexplained_s
 from rehearsal.program import Program
-from rehearsal.recorder import first_id
+from rehearsal.recorder import Acks, first_id
 from rehearsal.waiting import wait_for
 
 ECHO_PORT = 7007
@@ -37,7 +37,7 @@ class Controls:
 
     def __init__(self, cluster: Cluster, primary: str) -> None:
         self._cluster, self._primary = cluster, primary
-        self._acks: list[Ack] = []
+        self._acks = Acks()
         self._stack = ExitStack()
 
     def __enter__(self) -> Controls:
@@ -48,9 +48,9 @@ class Controls:
             stack.enter_context(port_open(lab, host, ECHO_PORT))
             stack.enter_context(Program(lab, host, echo, f"server {ECHO_PORT}", print))
             asked = f"client {address} {ECHO_PORT} {INTERVAL_S}"
-            stack.enter_context(Program(lab, app, echo, asked, self._hear))
+            stack.enter_context(Program(lab, app, echo, asked, self._acks.hear))
             stack.enter_context(
-                Program(lab, host, writer, json.dumps(streams), self._hear, python=AGENTS_PYTHON)
+                Program(lab, host, writer, json.dumps(streams), self._acks.hear, python=AGENTS_PYTHON)
             )
             wait_for("both controls", lambda: {"echo", "local"} <= {a.via for a in self.acks()}, 90)
             self._stack = stack.pop_all()
@@ -61,9 +61,6 @@ class Controls:
 
     def acks(self) -> list[Ack]:
         return list(self._acks)
-
-    def _hear(self, line: str) -> None:
-        self._acks.append(Ack(*json.loads(line)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,13 @@ IDS_PER_STREAM = 10_000_000
 IDS_PER_SECOND = 1_000_000_000  # so that recorders of different moments never write the same id
 
 
+class Acks(list[Ack]):
+    """What clients were told, in the order in which their programs said so."""
+
+    def hear(self, line: str) -> None:
+        self.append(Ack(*json.loads(line)))
+
+
 class Recorder:
     """A client through the virtual address, and one straight at every node to catch a second primary.
 
@@ -32,8 +39,8 @@ class Recorder:
             dsn = f"service=writer host={address}"
             streams.append((node, dsn, DIRECT_INTERVAL_S, first + number * IDS_PER_STREAM))
         self._lab, self._app = lab, app
-        self._acks: list[Ack] = []
-        self._program = Program(lab, app, writer, json.dumps(streams), self._hear)
+        self._acks = Acks()
+        self._program = Program(lab, app, writer, json.dumps(streams), self._acks.hear)
 
     def __enter__(self) -> Recorder:
         self._program.__enter__()
@@ -74,9 +81,6 @@ class Recorder:
         except BuildFailed:
             return None
         return {int(row) for row in rows.split()}
-
-    def _hear(self, line: str) -> None:
-        self._acks.append(Ack(*json.loads(line)))
 
     def _alive(self) -> bool:
         status = self._program.ended_with()
