@@ -25,7 +25,8 @@ PATIENCE_POLLS = 2  # for how long each of those who may claim lets the one befo
 
 
 def seals_decide(s: Snapshot) -> bool:
-    return isinstance(s.lease, LeaseSeen) and s.lease.item.mode != "async"
+    item = s.item()
+    return item is not None and item.mode != "async"
 
 
 def the_holder_is_missed(s: Snapshot) -> bool:
@@ -38,7 +39,7 @@ def the_holder_is_missed(s: Snapshot) -> bool:
 
 def i_may_seal(s: Snapshot) -> bool:
     """In S, while it promises something: only then seals of it, mine among them, say anything."""
-    item = s.lease.item if isinstance(s.lease, LeaseSeen) else None
+    item = s.item()
     return item is not None and item.sync.k > 0 and s.me.name in item.sync.members
 
 

@@ -142,7 +142,7 @@ def the_token_names_other_data(s: Snapshot) -> bool:
 
 def initdb_is_not_done(s: Snapshot) -> bool:
     """As far as the lease item says."""
-    item = s.mine.item if s.mine else (s.lease.item if isinstance(s.lease, LeaseSeen) else None)
+    item = s.mine.item if s.mine else s.item()
     return item is not None and not item.system_identifier
 
 
@@ -183,7 +183,7 @@ def nobody_lives_by_the_lease(s: Snapshot) -> bool:
 
 
 def it_was_offered_to_me(s: Snapshot) -> bool:
-    item = s.lease.item if isinstance(s.lease, LeaseSeen) else None
+    item = s.item()
     return item is not None and item.holder is None and item.offered_to == s.me.name
 
 

@@ -59,7 +59,8 @@ def i_am_first_by_name(s: Snapshot) -> bool:
 
 def who_is_bound_by_a_promise(s: Snapshot) -> list[str]:
     """Of this node and those who answer: its holder may serve where nobody here sees it (P1)."""
-    epoch = s.lease.item.epoch if isinstance(s.lease, LeaseSeen) else 0
+    item = s.item()
+    epoch = item.epoch if item else 0
     here = [s.me.name] if f.i_am_bound_by_a_promise(s) else []
     return here + [r.name for r in s.fresh() if r.promised == epoch > 0]
 
@@ -89,7 +90,7 @@ def _may_yet_show_more(r: NodeReport) -> bool:
 
 
 def _last_holder(s: Snapshot) -> str:
-    item = s.lease.item if isinstance(s.lease, LeaseSeen) else None
+    item = s.item()
     return item.holder.name if item and item.holder else ""
 
 

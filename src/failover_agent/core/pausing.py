@@ -13,18 +13,14 @@ from __future__ import annotations
 
 from failover_agent.core import facts as f
 from failover_agent.core import other_facts as o
-from failover_agent.core.model import LeaseItem, LeaseSeen
+from failover_agent.core.model import LeaseItem
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.errors import FailoverPaused
 
 
-def _item(s: Snapshot) -> LeaseItem | None:
-    return s.lease.item if isinstance(s.lease, LeaseSeen) else None
-
-
 def failover_is_paused(s: Snapshot) -> bool:
     """Also while the write that says so has no answer yet: a release after it would carry it on."""
-    item = _item(s)
+    item = s.item()
     return s.pause_sent or (item is not None and bool(item.paused))
 
 
@@ -34,7 +30,7 @@ def failover_is_not_paused(s: Snapshot) -> bool:
 
 def a_pause_lets_me_claim(s: Snapshot) -> bool:
     """There is none, or the lease was mine last, or an ordered switchover named me."""
-    item = _item(s)
+    item = s.item()
     if item is None:
         return False
     return not item.paused or f.it_was_offered_to_me(s) or _it_was_mine(s, item)
@@ -52,13 +48,13 @@ def a_pause_keeps_me_from_claiming(s: Snapshot) -> bool:
 
 
 def since(s: Snapshot) -> str:
-    item = _item(s)
+    item = s.item()
     return f"paused since {item.paused}" if item is not None and item.paused else ""
 
 
 def problem(s: Snapshot) -> tuple[FailoverPaused, ...]:
     """What every node tells until it is resumed, so that nobody forgets it."""
-    item = _item(s)
+    item = s.item()
     if item is None or not item.paused:
         return ()
     return (
@@ -76,7 +72,7 @@ def why_not_resume_here(s: Snapshot) -> str:
 
     Its write has another token, so it would take the lease from a holder that lives: only where nobody can.
     """
-    item = _item(s)
+    item = s.item()
     if item is None:
         return getattr(s.lease, "why", "") or "there is no lease item"
     if not f.the_lease_is_free_for_me(s):

@@ -7,7 +7,7 @@ that a program can tell them apart. Pure.
 from __future__ import annotations
 
 from failover_agent.core import facts, liveness, logical_loss, other_facts, pausing, verdicts
-from failover_agent.core.model import LeaseItem, LeaseSeen, Server, SyncProgress, Unknown
+from failover_agent.core.model import LeaseItem, Server, SyncProgress, Unknown
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.errors import (
     AgentError,
@@ -50,7 +50,7 @@ def _of_the_lease(s: Snapshot, cluster: str) -> tuple[AgentError, ...]:
         return (_unreachable(s),)
     if isinstance(s.lease, Unknown):
         return (s.lease.cause or _store_silent(s.lease),)
-    item = _item(s)
+    item = s.item()
     if item is None:
         fresh = s.bootstrap_token and not other_facts.somebody_has_data(s)
         return verdicts.lease_present(cluster, None, fresh)
@@ -62,7 +62,7 @@ def _of_the_data(s: Snapshot) -> tuple[AgentError, ...]:
         return (s.server.cause or postgres_silent(s.server),)
     found: list[AgentError] = []
     if isinstance(s.server, Server):
-        found += verdicts.data_is_ours(HERE, s.server.system_identifier, _item(s))
+        found += verdicts.data_is_ours(HERE, s.server.system_identifier, s.item())
         if s.server.held:
             found.append(_replay_held(s.server.held))
     if s.half_rewound:
@@ -106,10 +106,6 @@ def _commits_hang(item: LeaseItem, sync: SyncProgress) -> CommitsWait:
         expected=f"{item.sync.k} that stream",
         hint=f"Bring one back{leaves}. `failoverctl config --mode async` lets commits go unprotected.",
     )
-
-
-def _item(s: Snapshot) -> LeaseItem | None:
-    return s.lease.item if isinstance(s.lease, LeaseSeen) else None
 
 
 def half_rewound(where: str) -> HalfRewoundDirectory:

@@ -105,6 +105,10 @@ class Snapshot:
     def report_of(self, name: str) -> NodeReport | None:
         return next((r for r in self.fresh() if r.name == name), None)
 
+    def item(self) -> LeaseItem | None:
+        """The lease as the store last showed it; None: that is not known, or there is none."""
+        return self.lease.item if isinstance(self.lease, LeaseSeen) else None
+
     def state(self) -> ServerState | None:
         """None: unknown."""
         return self.server.state if isinstance(self.server, Server) else None
