@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,9 @@ T = TypeVar("T")
 USER = "postgres"
 MEMBERS = {"db1": "10.9.0.1", "db2": "10.9.0.2"}
 READY_S = 20.0
-SOON_S = 60.0  # until a fact that nothing stands in the way of has come true
+# Until a fact that nothing stands in the way of has come true: initdb alone may take a minute on a busy
+# machine, and an archiver that failed three times rests for one.
+SOON_S = 180.0
 
 
 def newest_bin_dir() -> Path:
@@ -126,6 +129,23 @@ class Node:
         ) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else None
+
+
+def unanswered(node: Node, statement: str) -> None:
+    """Said to a server that may never answer; an error is an answer as well."""
+    import psycopg
+
+    with contextlib.suppress(psycopg.Error):
+        node.sql(statement)
+
+
+@contextlib.contextmanager
+def empty_nodes() -> Iterator[tuple[Node, Node]]:
+    """Not in pytest's own directory: PostgreSQL's user must be able to walk into it."""
+    with tempfile.TemporaryDirectory(prefix="pg-contract-") as place:
+        Path(place).chmod(0o755)
+        with two_nodes(Path(place)) as nodes:
+            yield nodes
 
 
 def certificates(place: Path) -> None:

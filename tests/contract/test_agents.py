@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,13 +31,12 @@ from failover_agent.errors import AgentError
 
 from .moto_server import REGION, TABLE, MotoServer, client
 from .namespaces import entered, ip, node_with_neighbours
-from .postgres_nodes import MEMBERS, Node, certificates, make_node, newest_bin_dir
+from .postgres_nodes import MEMBERS, SOON_S, Node, certificates, make_node, newest_bin_dir, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 API = "10.9.1.2"
 VIP = "172.16.52.1"
-SOON_S = 180.0  # initdb alone may take a minute on a busy machine
 ROOT = Path(__file__).parents[2]
 
 
@@ -106,10 +105,6 @@ class World:
         table = self.ec2.describe_route_tables(RouteTableIds=[self.table_id])["RouteTables"][0]
         routes = {r.get("DestinationCidrBlock"): r.get("NetworkInterfaceId") for r in table["Routes"]}
         return next((n for n, i in self.interfaces.items() if i == routes.get(f"{VIP}/32")), "")
-
-
-def until(fact: Callable[[], bool]) -> None:
-    assert any(fact() for _left in looks(SOON_S, 0.1)), "did not come true in time"
 
 
 def configuration(node: Node, world_place: Path, interfaces: dict[str, str], table_id: str) -> dict[str, Any]:

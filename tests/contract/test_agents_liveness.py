@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -16,8 +15,8 @@ import yaml
 
 from failover_agent.adapters.postgres import process
 
-from .postgres_nodes import Node
-from .test_agents import World, until, world  # noqa: F401  # a fixture is asked for by its name
+from .postgres_nodes import Node, unanswered, until
+from .test_agents import World, world  # noqa: F401  # a fixture is asked for by its name
 from .test_probes import fill, mount
 
 pytestmark = [
@@ -76,7 +75,7 @@ def test_a_primary_that_stands_still_whose_volume_hangs_or_is_full_is_left(
 
     volume = db2.plan.data_dir.parent
     subprocess.run(("fsfreeze", "-f", str(volume)), check=True)
-    writer = threading.Thread(target=_insert, args=(db2,), daemon=True)
+    writer = threading.Thread(target=unanswered, args=(db2, "INSERT INTO t VALUES (3)"), daemon=True)
     writer.start()
     until(lambda: world.status("db1")["holder"] == "db1" and _takes_writes(db1))
     assert db1.sql("SELECT count(*) FROM t") == [(3,)], "all that was acknowledged, and nothing that was not"
@@ -116,12 +115,6 @@ def is_gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
-
-
-def _insert(node: Node) -> None:
-    """Into a volume that hangs: never acknowledged."""
-    with contextlib.suppress(psycopg.Error):
-        node.sql("INSERT INTO t VALUES (3)")
 
 
 def _takes_writes(node: Node) -> bool:

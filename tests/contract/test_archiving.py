@@ -9,14 +9,13 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from failover_agent.adapters.app import App
 from failover_agent.adapters.server import Doors
-from failover_agent.adapters.systemd import looks
 from failover_agent.core import lsn
 from failover_agent.core.archive import Line, why_not_archive, why_not_restore
 from failover_agent.core.model import Holder, LeaseItem, Mode, NodeReport, Server, ServerState
@@ -24,14 +23,13 @@ from failover_agent.core.snapshot import Mine
 from tests.support.seals import SealsNothing
 
 from .namespaces import node_with_neighbours
-from .postgres_nodes import USER, Node, certificates, make_node, newest_bin_dir
+from .postgres_nodes import USER, Node, certificates, make_node, newest_bin_dir, until
 
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
 ]
 
-SOON_S = 90.0  # an archiver that failed three times rests for a minute
 SOURCES = Path(__file__).parents[2] / "src"
 HELD = Mine(LeaseItem("c", "s", Holder("db1", "i", "n"), 3, "t", 6, 1, 0), valid_until=0, was_primary=True)
 
@@ -136,10 +134,6 @@ def behind(what: str, place: Path, command: str) -> str:
     script.write_text(f"from failover_agent.cli.archive import {what}_main\n\n{what}_main()\n")
     whole = f"/usr/bin/python3 {script} {place}/door %f {shlex.quote(command)}"
     return "'" + whole.replace("'", "''") + "'"
-
-
-def until(fact: Callable[[], bool]) -> None:
-    assert any(fact() for _left in looks(SOON_S, 0.1)), "did not come true in time"
 
 
 def archiver(node: Node) -> tuple[int, int, str, str]:

@@ -20,7 +20,8 @@ from failover_agent.shell.threads import Threads
 
 from .moto_server import TABLE, client
 from .namespaces import entered
-from .test_agents import API, MOTO_PORT, SOON_S, VIP, World, until, world
+from .postgres_nodes import SOON_S, until
+from .test_agents import API, MOTO_PORT, VIP, World, world
 
 __all__ = ["world"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from failover_agent.errors import (
 )
 
 from .namespaces import entered
-from .postgres_nodes import Node, look, two_nodes
+from .postgres_nodes import Node, empty_nodes, look
 
 pytestmark = [
     pytest.mark.lab,
@@ -44,12 +43,10 @@ DB1, DB2 = Member("db1", "10.9.0.1", "a", "i-1"), Member("db2", "10.9.0.2", "b",
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[Node, Node]]:
     """db1 is a running primary, db2 has nothing."""
-    with tempfile.TemporaryDirectory(prefix="pg-errors-") as place:
-        Path(place).chmod(0o755)
-        with two_nodes(Path(place)) as nodes:
-            nodes[0].postgres.init(quiet)
-            nodes[0].postgres.start_primary()
-            yield nodes
+    with empty_nodes() as nodes:
+        nodes[0].postgres.init(quiet)
+        nodes[0].postgres.start_primary()
+        yield nodes
 
 
 @pytest.fixture

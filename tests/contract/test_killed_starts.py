@@ -6,10 +6,8 @@ import contextlib
 import ctypes
 import os
 import signal
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +19,7 @@ from failover_agent.core.model import Server, ServerState
 from failover_agent.errors import PostgresFailed
 
 from .namespaces import entered
-from .postgres_nodes import Node, two_nodes
+from .postgres_nodes import Node, empty_nodes
 
 pytestmark = [
     pytest.mark.lab,
@@ -33,10 +31,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[Node, Node]]:
-    with tempfile.TemporaryDirectory(prefix="pg-killed-") as place:
-        Path(place).chmod(0o755)  # PostgreSQL's user must be able to walk into it
-        with two_nodes(Path(place)) as nodes:
-            yield nodes
+    with empty_nodes() as nodes:
+        yield nodes
 
 
 def end(node: Node) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -21,18 +19,15 @@ from failover_agent.core.promotion import Beginning
 from failover_agent.errors import DataDirectoryRefused, LeaseMovedOn, PostgresFailed, RewindNotBegun
 
 from .namespaces import entered
-from .postgres_nodes import Node, look, two_nodes, until
+from .postgres_nodes import Node, empty_nodes, look, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[Node, Node]]:
-    # Not pytest's own directory: PostgreSQL's user must be able to walk into it.
-    with tempfile.TemporaryDirectory(prefix="pg-contract-") as place:
-        Path(place).chmod(0o755)
-        with two_nodes(Path(place)) as nodes:
-            yield nodes
+    with empty_nodes() as nodes:
+        yield nodes
 
 
 def quiet(_line: str) -> None: ...

@@ -25,7 +25,7 @@ from failover_agent.core.model import Server, ServerState
 from failover_agent.errors import PostgresFailed
 
 from .namespaces import node_with_neighbours
-from .postgres_nodes import Node, certificates, look, make_node, newest_bin_dir, until
+from .postgres_nodes import Node, certificates, look, make_node, newest_bin_dir, unanswered, until
 
 pytestmark = [
     pytest.mark.lab,
@@ -209,7 +209,7 @@ def test_a_volume_that_hangs_is_seen_and_postgresql_left_without_a_wait(node: No
         until(lambda: watch.health.free_bytes > 0)
         assert not watch.health.hung
         subprocess.run(("fsfreeze", "-f", str(volume)), check=True)
-        writer = threading.Thread(target=_insert, args=(node,), daemon=True)
+        writer = threading.Thread(target=unanswered, args=(node, "INSERT INTO t VALUES ('x')"), daemon=True)
         writer.start()
         begun = SystemClock().now()
         until(lambda: watch.health.hung)
@@ -226,11 +226,6 @@ def test_a_volume_that_hangs_is_seen_and_postgresql_left_without_a_wait(node: No
         subprocess.run(("fsfreeze", "-u", str(volume)), check=True)
         until(lambda: not node.unit.processes())
         until(lambda: not watch.health.hung)
-
-
-def _insert(node: Node) -> None:
-    with contextlib.suppress(psycopg.Error):
-        node.sql("INSERT INTO t VALUES ('x')")
 
 
 def test_the_ballast_brings_a_full_volume_back(node: Node) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from failover_agent.core.model import Mode
 from failover_agent.core.timings import PROFILES
 from tests.support.world import World
 
@@ -15,6 +16,14 @@ def quorum(*names: str, k: int, failsafe: bool = False) -> World:
     assert world.bring_up() == names[0]
     world.run(10)
     assert (world.lease().sync.members, world.lease().sync.k) == (names[1:], k)
+    return world
+
+
+def three(mode: Mode) -> World:
+    """db1 serves in `mode`, db2 and db3 stream."""
+    world = World("db1", "db2", "db3", mode=mode)
+    assert world.bring_up() == "db1"
+    world.run(3)
     return world
 
 

@@ -383,5 +383,9 @@ class World:
     def rules_of(self, name: str) -> list[str]:
         return [str(v["rule"]) for _, n, e, v in self.events if n == name and e == "decision"]
 
+    def said(self, event: str, by: str = "") -> list[tuple[str, dict[str, object]]]:
+        """Which node told of `event`, with which values; only those of node `by`, where one is named."""
+        return [(n, v) for _, n, e, v in self.events if e == event and by in ("", n)]
+
     def story(self) -> str:
         return "\n".join(f"{t:8.3f} {n} {e} {v}" for t, n, e, v in self.events[-40:])

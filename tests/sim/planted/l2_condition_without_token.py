@@ -1,5 +1,5 @@
-from failover_agent.adapters import memory
 from tests.sim.planted import Plant
+from tests.support import memory
 
 PLANT = Plant(
     rule="L2",

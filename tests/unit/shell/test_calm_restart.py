@@ -17,10 +17,6 @@ def three() -> World:
     return quorum("db1", "db2", "db3", k=1, failsafe=True)
 
 
-def events(world: World, name: str) -> list[str]:
-    return [node for _, node, event, _ in world.events if event == name]
-
-
 def away(world: World, seconds: float, name: str = "db1") -> float:
     """Its agent ends, and the next one begins `seconds` later; returns when the last beat was sent."""
     world.end_agent(name)
@@ -47,8 +43,8 @@ def test_a_restart_within_the_lease_changes_nothing(mode: Mode, seconds: float) 
     assert gate.sessions > sessions
     assert gate.is_open()
     assert (world.lease().epoch, world.lease().sync) == (item.epoch, item.sync)
-    assert not events(world, "sealed")
-    assert not events(world, "sessions-ended")
+    assert not world.said("sealed")
+    assert not world.said("sessions-ended")
 
 
 def test_the_next_life_serves_with_its_first_round_by_what_was_promised_to_the_last() -> None:
@@ -70,7 +66,7 @@ def test_a_life_that_is_killed_asks_nobody_and_its_gate_shuts_before_anybody_sus
     world.stop_agent("db1")
     world.run(BALANCED.ttl_s)
 
-    assert not events(world, "promised")
+    assert not world.said("promised")
     assert world.nodes["db1"].gate.openings[-1].end <= killed + BOUND_S
     assert world.primary() in ("db2", "db3")
 
@@ -81,7 +77,7 @@ def test_nobody_waits_for_an_agent_that_ends_for_good_as_on_a_host_that_goes_dow
     ended = world.clock.time
     world.run(SUSPECT_S + 1.5)
 
-    assert not events(world, "promised")
+    assert not world.said("promised")
     assert world.nodes["db1"].gate.openings[-1].end <= ended + BOUND_S
     assert world.primary() in ("db2", "db3")
 
@@ -151,7 +147,7 @@ def test_a_member_that_forgets_its_promise_keeps_it_all_the_same() -> None:
     world.run(RIGHT_S)
 
     assert world.acknowledges("db1") or world.lease().epoch == 1
-    assert not events(world, "sealed")
+    assert not world.said("sealed")
     world.start_agent("db1")
     world.run(BALANCED.ttl_s)
     assert (world.primary(), world.lease().epoch) == ("db1", 1)
@@ -189,14 +185,14 @@ def test_promises_hold_nothing_open_beyond_the_lease_and_not_in_another_epoch() 
 def test_who_does_not_serve_or_has_no_failsafe_asks_nobody() -> None:
     off = quorum("db1", "db2", "db3", k=1, failsafe=False)
     off.end_agent("db1")
-    assert not events(off, "promised")
+    assert not off.said("promised")
 
     world = three()
     world.end_agent("db2")
-    assert not events(world, "promised")
+    assert not world.said("promised")
     world.nodes["db1"].agent.keeper.shut()
     world.end_agent("db1")
-    assert not events(world, "promised")
+    assert not world.said("promised")
 
 
 def test_a_lease_that_could_not_be_renewed_is_left_as_it_is() -> None:
@@ -205,7 +201,7 @@ def test_a_lease_that_could_not_be_renewed_is_left_as_it_is() -> None:
     world.no_api.add("db1")
     world.end_agent("db1")
 
-    assert not events(world, "promised")
+    assert not world.said("promised")
 
 
 def test_what_changes_while_the_agent_is_away_changes_after_clients_are_in() -> None:
@@ -225,7 +221,7 @@ def test_what_changes_while_the_agent_is_away_changes_after_clients_are_in() -> 
 
     assert world.lease().sync.members == ("db2", "db3")
     assert len(gate.openings) == opened
-    assert not [n for n in events(world, "sessions-ended") if n == "db1"]
+    assert not world.said("sessions-ended", by="db1")
 
 
 @pytest.mark.parametrize("mode", ["async", "quorum"])
@@ -246,4 +242,4 @@ def test_a_primary_that_once_let_readers_in_as_a_standby_is_restarted_as_calmly(
     world.run(BALANCED.ttl_s)
 
     assert world.primary() == name
-    assert name not in events(world, "sessions-ended")
+    assert not world.said("sessions-ended", by=name)

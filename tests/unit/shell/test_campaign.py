@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import cast
 
@@ -11,7 +10,6 @@ from tests.support.quorum import BALANCED, SUSPECT_S, nothing_is_lost, quorum
 from tests.support.safety import assert_safe, serving
 from tests.support.world import World
 
-from failover_agent import killpoints
 from failover_agent.core.model import LeaseSeen, ServerState, Unknown
 from failover_agent.core.seals import Gathered, Seal
 from failover_agent.ports import Peers
@@ -22,12 +20,6 @@ from failover_agent.shell.sealer import Sealer
 FAST_S = SUSPECT_S + 2 * BALANCED.poll_s + 0.1  # from a silent primary to one that serves
 
 
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    killpoints.arm("", lambda: None)
-
-
 def assert_kept(world: World) -> None:
     assert_safe(world)
     assert nothing_is_lost(world)
@@ -35,10 +27,6 @@ def assert_kept(world: World) -> None:
 
 def last_reason(world: World, name: str) -> str:
     return next(str(v["because"]) for _, n, e, v in reversed(world.events) if (n, e) == (name, "decision"))
-
-
-def events(world: World, kind: str) -> list[tuple[str, dict[str, object]]]:
-    return [(n, v) for _, n, e, v in world.events if e == kind]
 
 
 def gathered(world: World, name: str) -> Gathered:
@@ -161,7 +149,7 @@ def test_in_async_mode_nobody_claims_before_the_lease_ends() -> None:
     world.power_off("db1")
 
     assert world.run_until(lambda: bool(serving(world))) > BALANCED.ttl_s - BALANCED.beat_s
-    assert events(world, "campaign") == []
+    assert world.said("campaign") == []
     assert all(world.postgres(n).cut == "" for n in world.nodes)
 
 
@@ -304,7 +292,7 @@ def test_a_primary_that_comes_back_before_the_claim_makes_the_seals_worthless() 
     for name in ("db2", "db3"):
         world.postgres(name).refuse_cut = True  # sealing takes its time
     world.freeze("db1")
-    world.run_until(lambda: bool(events(world, "campaign")), limit_s=FAST_S)
+    world.run_until(lambda: bool(world.said("campaign")), limit_s=FAST_S)
     world.postgres("db2").refuse_cut = False
     world.run_until(lambda: [a.name for a in gathered(world, "db2").seals] == ["db2"], limit_s=2)
     campaign, now = world.nodes["db2"].agent.body.campaign, world.clock.time

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
-from failover_agent import killpoints
 from failover_agent.core.model import Holder, LeaseItem, ServerState, SyncSet, Version
 from failover_agent.core.promises import Promise
 from failover_agent.core.seals import Seal
 from failover_agent.errors import CarriedByPromises
 
 NAMES = ("db1", "db2", "db3", "db4", "db5")
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    killpoints.arm("", lambda: None)
 
 
 def cluster(nodes: int = 3) -> World:
@@ -36,10 +27,6 @@ def promise_of(world: World, ttl_s: float | None = None) -> Promise:
     item = world.lease()
     assert item.holder is not None
     return Promise("c", item.epoch, item.holder, item.sync.version, ttl_s or world.timings.ttl_s)
-
-
-def events(world: World, name: str) -> list[tuple[str, str]]:
-    return [(node, event) for _, node, event, _ in world.events if event == name]
 
 
 def carries(world: World, seconds: float) -> bool:
@@ -64,9 +51,9 @@ def test_a_store_that_is_away_for_two_minutes_changes_nothing(nodes: int) -> Non
 
     assert world.lease().epoch == before.epoch
     assert world.primary() == "db1"
-    assert events(world, "lease-lost") == []
-    assert events(world, "carried") == [("db1", "carried")]
-    assert events(world, "store-back") == [("db1", "store-back")]
+    assert world.said("lease-lost") == []
+    assert [name for name, _ in world.said("carried")] == ["db1"]
+    assert [name for name, _ in world.said("store-back")] == ["db1"]
 
 
 def test_the_primary_says_that_it_is_carried_and_by_whom_until_the_store_is_back() -> None:
@@ -144,7 +131,7 @@ def test_where_anybody_may_claim_nobody_is_asked() -> None:
     desk.mine = type(desk.mine)(item.but(may_claim=()), desk.mine.valid_until, was_primary=True)
     world.run(1.0 + world.timings.ttl_s)
 
-    assert events(world, "promised") == []
+    assert world.said("promised") == []
     assert not world.acknowledges("db1")
 
 

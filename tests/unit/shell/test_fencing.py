@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
-from failover_agent import killpoints
 from failover_agent.core.fencing import Fencing
 from failover_agent.core.model import ServerState
 from failover_agent.core.timings import PROFILES
@@ -18,12 +16,6 @@ from failover_agent.errors import FencePending, FenceRefused, NodeFenced
 WAIT = Fencing("stop-instance", "wait")
 PROMOTE = Fencing("stop-instance", "promote", timeout_s=20.0)
 TTL_S = PROFILES["balanced"].ttl_s
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    killpoints.arm("", lambda: None)
 
 
 def cluster(*names: str, fencing: Fencing = WAIT) -> World:

@@ -7,7 +7,6 @@ data). In each run the first to pass one named point dies there, alone or with i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 import failover_agent
-from failover_agent import killpoints
 from failover_agent.core.model import Mode
 from failover_agent.core.quorum import complaint, of_item, waits
 from failover_agent.killpoints import POINTS
@@ -38,12 +36,6 @@ ON_DISK = {
 OF_MODES = {"switched-before-sync"}  # a person orders it; tests/unit/shell/test_mode_switch.py dies there
 OF_SYNC = {"waits-before-item", "item-before-waits"}  # their story is another: commits wait for standbys
 LEAVING = {"shut-before-kill", "killed-before-release"}  # their story is another: a volume hangs
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    killpoints.arm("", lambda: None)
 
 
 def one_serves(world: World) -> bool:

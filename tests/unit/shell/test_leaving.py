@@ -17,17 +17,13 @@ def world() -> World:
     return world
 
 
-def events(world: World, name: str, event: str) -> list[dict[str, object]]:
-    return [values for _at, node, e, values in world.events if (node, e) == (name, event)]
-
-
 def test_a_stuck_primary_is_told_of_then_killed_and_loses_nothing(world: World) -> None:
     db1 = world.nodes["db1"]
     db1.probes.stuck = True
 
     world.run(BALANCED.stuck_after_s * 0.9)
     end = db1.postgres.disk.end
-    assert [a["name"] for a in events(world, "db1", "alarm")] == ["no-progress"]
+    assert [a["name"] for _, a in world.said("alarm", by="db1")] == ["no-progress"]
     assert world.primary() == "db1", "first people hear of it"
 
     took = world.run_until(lambda: world.answers("db1") is False and world.lease().holder is not None)
@@ -52,7 +48,7 @@ def test_a_stuck_primary_without_a_standby_that_has_everything_restarts_in_place
     world.run_until(lambda: world.acknowledges("db1"))
 
     assert world.nodes["db1"].postgres.starts[-2:] == ["kill", "primary"]
-    assert events(world, "db1", "restart-in-place")
+    assert world.said("restart-in-place", by="db1")
 
 
 def test_a_silence_shorter_than_the_limit_changes_nothing(world: World) -> None:
@@ -85,7 +81,7 @@ def test_hung_storage_is_left_within_15_s_without_loss_and_without_being_touched
 
     db1.probes.hung = False
     world.run_until(world.is_whole)
-    assert [a["name"] for a in events(world, "db1", "alarm-over")][-1] == "storage-hung"
+    assert [a["name"] for _, a in world.said("alarm-over", by="db1")][-1] == "storage-hung"
 
 
 def test_on_hung_storage_the_heir_is_no_node_whose_storage_hangs_too(world: World) -> None:
@@ -154,5 +150,5 @@ def test_a_renewal_that_comes_close_is_told_and_counted(world: World) -> None:
     renewals = world.nodes["db1"].agent.report().health.renewals
     assert renewals.near_misses == 1
     assert renewals.used_most > 0.75
-    assert events(world, "db1", "near-miss")
+    assert world.said("near-miss", by="db1")
     assert world.primary() == "db1"

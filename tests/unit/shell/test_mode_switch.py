@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.support.quorum import three
 from tests.support.world import World
 
 from failover_agent.core.model import Mode
@@ -13,13 +14,6 @@ from failover_agent.errors import AgentError, CommitsWait, ModeRefused, SyncSetA
 from failover_agent.shell.orders import ModeTicket
 
 BOTH = waits(["db2", "db3"], 1)
-
-
-def three(mode: Mode) -> World:
-    world = World("db1", "db2", "db3", mode=mode)
-    assert world.bring_up() == "db1"
-    world.run(3)
-    return world
 
 
 def switch(world: World, mode: Mode) -> ModeTicket:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from tests.support.world import World
 
@@ -12,12 +10,6 @@ from failover_agent.core.model import ServerState, SyncSet, Unknown
 from failover_agent.core.seals import Seal, Sealed
 from failover_agent.errors import PeerRefused
 from failover_agent.shell.lease_desk import SyncPromise
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    killpoints.arm("", lambda: None)
 
 
 def promise(world: World, *members: str, k: int) -> SyncPromise:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.quorum import three
 from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 from failover_agent.core.model import Mode
 from failover_agent.core.quorum import NOBODY, complaint, of_item, waits
 from failover_agent.core.sync_choice import MOST_MEMBERS
-
-
-def three(mode: Mode) -> World:
-    world = World("db1", "db2", "db3", mode=mode)
-    assert world.bring_up() == "db1"
-    world.run(3)
-    return world
 
 
 def test_a_new_strict_cluster_lets_nobody_in_before_its_majority_has_the_data() -> None:
