@@ -75,7 +75,7 @@ def why_not(s: Snapshot) -> str:
         return unfit(o.myself(s), item, s.lag_limit_bytes)
     if seals_decide(s):
         return _why_not_by_seals(s, item)
-    waits = [*o.unheard(s), *o.still_starting(s)]
+    waits = [*o.unheard(s), *o.not_started_yet(s), *o.still_starting(s)]
     chosen = verdict(s)
     return "" if chosen.winner == s.me.name and not waits else "another is, or may be, before it"
 

@@ -17,6 +17,7 @@ from failover_agent.core.suspicion import free_since
 
 CONNECT_S = 5.0  # how long a running standby may take to stream before its WAL is doubted
 STARTING_WAIT_S = 30.0  # how long a free lease waits for who still replays
+READY_WAIT_S = 5.0  # and for who has yet to start, which it does as soon as it sees the lease free
 
 
 def nobody_answers(s: Snapshot) -> bool:
@@ -87,6 +88,26 @@ def still_starting(s: Snapshot) -> list[str]:
 def _may_yet_show_more(r: NodeReport) -> bool:
     starts = isinstance(r.server, Server) and r.server.state is ServerState.STARTING
     return starts and r.reads_store and not r.nofailover
+
+
+def not_started_yet(s: Snapshot) -> list[str]:
+    """Members that are stopped and may have more WAL than this node: they start to be chosen, as it did.
+
+    → the whole cluster lost power; who was first to see the lease free took it, before the others ran.
+    """
+    assert isinstance(s.lease, LeaseSeen), "asked only where a lease was seen"
+    if s.now >= free_since(s.lease, s.me.name) + READY_WAIT_S:
+        return []
+    mine = s.server.received_lsn if isinstance(s.server, Server) else 0
+    gone = s.lease.item.last_holder
+    return [r.name for r in s.fresh() if r.name != gone and _may_start_with_more(r, mine)]
+
+
+def _may_start_with_more(r: NodeReport, than: int) -> bool:
+    """0: its end was not read yet."""
+    if not isinstance(r.server, Server) or r.server.state is not ServerState.STOPPED:
+        return False
+    return (r.server.received_lsn == 0 or r.server.received_lsn > than) and r.reads_store and not r.nofailover
 
 
 def _last_holder(s: Snapshot) -> str:

@@ -6,6 +6,8 @@ import pytest
 from tests.support.safety import assert_safe, serving
 from tests.support.world import World
 
+from failover_agent.core.other_facts import READY_WAIT_S
+
 
 def test_a_fresh_cluster_initialises_one_node_and_clones_the_others(world: World) -> None:
     assert world.postgres("db1").starts[:2] == ["init", "primary"]
@@ -72,10 +74,12 @@ def test_all_hosts_off_and_on_again_serve_the_last_primary_which_has_most_wal(wo
     assert_safe(world)
 
 
+@pytest.mark.parametrize("apart_s", [0.0, 0.05, 0.5, 2.9])
 @pytest.mark.parametrize(("lags", "serves"), [("db2", "db3"), ("db3", "db2")])
-def test_where_the_last_primary_stays_off_hosts_back_at_one_moment_serve_the_one_with_most_wal(
-    lags: str, serves: str
+def test_where_the_last_primary_stays_off_hosts_that_come_back_serve_the_one_with_most_wal(
+    lags: str, serves: str, apart_s: float
 ) -> None:
+    """Whoever lags is back first, and may see the lease free while the other has yet to start (S9)."""
     world = World("db1", "db2", "db3")
     world.bring_up()
     world.lagging.add(lags)
@@ -83,9 +87,9 @@ def test_where_the_last_primary_stays_off_hosts_back_at_one_moment_serve_the_one
     for name in world.nodes:
         world.power_off(name)
     world.lagging.clear()
-    world.run(5)
-    for name in ("db2", "db3"):
+    for name in (lags, serves):
         world.power_on(name)
+        world.run(apart_s)
 
     world.run_until(lambda: bool(serving(world)))
 
@@ -93,6 +97,23 @@ def test_where_the_last_primary_stays_off_hosts_back_at_one_moment_serve_the_one
     world.power_on("db1")
     world.run_until(world.is_whole)
     assert_safe(world)
+
+
+def test_a_member_that_cannot_start_is_waited_for_a_moment_only() -> None:
+    world = World("db1", "db2", "db3")
+    world.bring_up()
+    world.lagging.add("db2")
+    world.run(5)
+    for name in world.nodes:
+        world.power_off(name)
+    world.postgres("db3").refuse_start = True
+    for name in ("db2", "db3"):
+        world.power_on(name)
+
+    took = world.run_until(lambda: bool(serving(world)))
+
+    assert serving(world) == ["db2"]
+    assert took < world.timings.ttl_s + 2 * READY_WAIT_S
 
 
 @pytest.mark.parametrize("replays_for_s", [8.0, 60.0])

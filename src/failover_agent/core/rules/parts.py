@@ -137,6 +137,10 @@ def why_not_me(s: Snapshot) -> str:
         f"waiting up to {o.STARTING_WAIT_S:g} s for {name}, which replays its WAL"
         for name in o.still_starting(s)
     ]
+    waits += [
+        f"waiting up to {o.READY_WAIT_S:g} s for {name}, which has yet to start"
+        for name in o.not_started_yet(s)
+    ]
     return "; ".join([*waits, *(f"{name}: {why}" for name, why in chosen.why_not)])
 
 
