@@ -58,6 +58,9 @@ class MemoryPostgres(MemorySlots):
     rewinds_to_refuse: int = 0  # before anything is changed
     replays_for_s: float = 0.0  # of its own WAL, at each start in recovery
     _replayed_at: float = 0.0
+    behind_s: float = 0.0  # for so long it replays from its last restartpoint on, where each start begins
+    replays_per_s: int = 8 << 20
+    _all_replayed_at: float = 0.0
     when_promoted: Callable[[], object] = lambda: None  # what happens to the world at that instant
 
     def flushed(self) -> dict[str, int]:
@@ -84,7 +87,7 @@ class MemoryPostgres(MemorySlots):
             d.system,
             d.timeline,
             0 if self.state in (ServerState.STOPPED, ServerState.STARTING) else d.end,
-            d.end,
+            d.end - int(self._left_s() * self.replays_per_s),
             streaming=self.streaming,
             upstream=self.upstream,
             history=d.history,
@@ -93,6 +96,13 @@ class MemoryPostgres(MemorySlots):
             slot=self.slot if self.state is ServerState.STANDBY else "",
         )
 
+    def fall_behind(self, seconds: float) -> None:
+        """As a standby does that receives faster than it replays: all is flushed, so commits did not wait."""
+        self.behind_s, self._all_replayed_at = seconds, self.world.clock.now() + seconds
+
+    def _left_s(self) -> float:
+        return max(0.0, self._all_replayed_at - self.world.clock.now())
+
     def settle(self) -> None: ...
 
     def start_standby(self, upstream: str) -> None:
@@ -100,6 +110,7 @@ class MemoryPostgres(MemorySlots):
         self.waits = NOBODY
         self.state, self.upstream, self.slot = ServerState.STARTING, upstream, ""
         self._replayed_at = self.world.clock.now() + self.replays_for_s
+        self.fall_behind(self.behind_s)
         self._show_replayed()
 
     def _show_replayed(self) -> None:
@@ -136,6 +147,10 @@ class MemoryPostgres(MemorySlots):
         if self.refuse_promotion:
             raise PostgresFailed("it is not promoted", hint="It is a test.")
         self.starts.append("promote")
+        if (left_s := self._left_s()) > 0:
+            self.world.clock.wait(threading.Event(), min(left_s, timeout_s))
+        if left_s > timeout_s:
+            raise PostgresFailed("it is in recovery", hint="It is a test.")
         d = self.disk
         d.history = (*d.history, Fork(d.timeline, d.end))
         d.timeline = max(d.timeline, above) + 1

@@ -15,6 +15,8 @@ from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import is_free
 
 GIVE_UP_AFTER_STARTS = 3  # failed starts or promotions in a row before others get the lease
+REPLAY_FIRST_BYTES = 16 << 20  # received and not replayed: more than any promotion should have to replay
+REPLAY_STILL_S = 30.0  # no replay for so long: a promotion may yet move it, waiting does not
 
 
 def slept_longer_than_the_lease(s: Snapshot) -> bool:
@@ -204,6 +206,21 @@ def i_do_not_stream(s: Snapshot) -> bool:
 
 def my_replay_is_held(s: Snapshot) -> bool:
     return isinstance(s.server, Server) and s.server.held != ""
+
+
+def much_is_not_replayed(s: Snapshot) -> bool:
+    return unreplayed(s) > REPLAY_FIRST_BYTES
+
+
+def unreplayed(s: Snapshot) -> int:
+    """Bytes that this node received and has not replayed."""
+    return s.server.received_lsn - s.server.replayed_lsn if isinstance(s.server, Server) else 0
+
+
+def my_replay_goes_on(s: Snapshot) -> bool:
+    """By itself, as fast as it can: what is held, paused or told to wait goes on only when it is promoted."""
+    free = isinstance(s.server, Server) and not s.server.held and not s.server.replay_waits
+    return free and s.replay_still_s < REPLAY_STILL_S
 
 
 def a_rewind_was_interrupted(s: Snapshot) -> bool:

@@ -158,6 +158,7 @@ class Server:
     standby_signal: bool = False  # not running or starting: standby.signal stands, so a start is a standby's
     slot: str = ""  # standby: the slot at its upstream by which it streams, or tries to
     held: str = ""  # standby: by which settings, lower than the primary's, its replay is held
+    replay_waits: bool = False  # standby: paused, or told to stay behind; a promotion ends both
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from failover_agent.shell.observe import Observer
 
 FENCE_STOP_S = 5.0  # the gate is shut already: time for a clean end, which makes the rewind cheap
 CLONE_AFTER_REFUSALS = 3  # rewinds refused in a row: the WAL they need is gone for good
-PROMOTE_S = 30.0  # replay of what was received may take this long
+PROMOTE_S = 30.0  # the rule `await-replay` leaves little to replay; the whole loop waits meanwhile
 
 
 class Executor:
@@ -169,7 +169,7 @@ class Executor:
 
     def _follow(self, action: s.Follow) -> None:
         """Not whom this node is sealed against: the seal's end comes with a read of the lease (F4)."""
-        if action.upstream != self._body.sealer.against():
+        if not action.upstream or action.upstream != self._body.sealer.against():
             self._body.ports.postgres.follow(action.upstream, action.slot)
 
     # Long jobs

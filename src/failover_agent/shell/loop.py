@@ -13,7 +13,8 @@ from failover_agent.shell.body import Body
 from failover_agent.shell.execute import Executor
 from failover_agent.shell.observe import Observer
 
-AWAITED_S = 0.1  # between two looks at the standbys while clients wait for them
+AWAITED_S = 0.1  # between two looks at what clients wait for
+AWAITING = ("await-replay", "await-sync-set")
 KEEP_TURN_S = 10.0  # how often a rejoining node asks the holder again for its turn
 
 
@@ -69,7 +70,7 @@ class Loop:
 
     def pause_s(self) -> float:
         pause = self._observer.pause_s()
-        return min(pause, AWAITED_S) if self.rule == "await-sync-set" else pause
+        return min(pause, AWAITED_S) if self.rule in AWAITING else pause
 
     def _refuse_order_unless(self, rule: str, mine: Mine | None) -> None:
         """An order that this node cannot carry out is answered, not kept for later."""

@@ -25,6 +25,7 @@ class Observer:
         self._blind_since: float | None = None
         self._unstreamed_since: float | None = None
         self._unmoved: tuple[int, float] | None = None  # how far a standby's WAL goes, since when
+        self._replayed: tuple[int, float] | None = None  # how far a standby has replayed, since when
         self._wal_end = 0  # of the stopped server, 0: not read
         self._ignore_before = 0.0  # reports heard earlier were believed by who slept since
         self.reaches_ec2 = False
@@ -61,6 +62,7 @@ class Observer:
             blind_s=_lasts_s(self._blind_since, now),
             unstreamed_s=_lasts_s(self._unstreamed_since, now),
             unmoved_s=_lasts_s(self._unmoved[1] if self._unmoved else None, now),
+            replay_still_s=_lasts_s(self._replayed[1] if self._replayed else None, now),
             unanswered=body.keeper.unanswered(),
             claiming=body.keeper.claiming(),
             gathered=body.campaign.gathered(lease),
@@ -125,6 +127,7 @@ class Observer:
         if isinstance(server, Server):
             self._server_before, self._blind_since = server, None
             self._time_streaming(server)
+            self._time_replay(server)
         elif self._blind_since is None:
             self._blind_since = self._body.ports.clock.now()
         return server
@@ -150,6 +153,12 @@ class Observer:
             self._unstreamed_since = now
         if self._unmoved is None or self._unmoved[0] != position:
             self._unmoved = (position, now)
+
+    def _time_replay(self, server: Server) -> None:
+        if server.state is not ServerState.STANDBY:
+            self._replayed = None
+        elif self._replayed is None or self._replayed[0] != server.replayed_lsn:
+            self._replayed = (server.replayed_lsn, self._body.ports.clock.now())
 
     def expect_primary(self) -> None:
         """From here on a silent PostgreSQL may be a primary: we are about to make it one."""
@@ -193,7 +202,7 @@ class Observer:
     def forget(self) -> None:
         """Believe nothing that was seen before now; what was to happen within a time gets it anew (N7)."""
         self._lease = None
-        self._unstreamed_since = self._unmoved = None
+        self._unstreamed_since = self._unmoved = self._replayed = None
         self._body.vigil.forget()
         self._ignore_before = self._body.ports.clock.now()
 

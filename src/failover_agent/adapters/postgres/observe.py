@@ -135,6 +135,7 @@ class Observer:
             history=self._history(timeline),
             replicas=() if row.in_recovery else tuple(row.replicas),
             held=required.held(self._plan, row.held),
+            replay_waits=row.replay_waits,
         )
 
     def _local_end(self, row: Any) -> on_disk.Flushed:

@@ -37,7 +37,9 @@ SELECT s.system_identifier::text AS system_identifier, r.yes AS in_recovery,
        current_setting('primary_slot_name') AS slot, pg_postmaster_start_time()::text AS since,
        ARRAY(SELECT application_name FROM pg_stat_replication
              WHERE state = 'streaming' ORDER BY application_name) AS replicas,
-       {held} AS held
+       {held} AS held,
+       CASE WHEN r.yes THEN pg_is_wal_replay_paused() OR current_setting('recovery_min_apply_delay') <> '0'
+            ELSE false END AS replay_waits
   FROM pg_control_system() s, pg_control_checkpoint() c, pg_control_recovery() m,
        (SELECT pg_is_in_recovery() AS yes) r
   LEFT JOIN pg_stat_wal_receiver w ON true

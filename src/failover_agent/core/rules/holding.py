@@ -98,6 +98,15 @@ HOLDING = (
         because="I claimed the lease of a node that did not give it away: it is fenced before I am promoted",
         detail=p.who_is_not_fenced,
     ),
+    # PostgreSQL ends recovery only when all is replayed, and the round that tells it waits for that within
+    # bounds: replay that takes longer would be broken off, and begin again, until this node gives up.
+    Rule(
+        "await-replay",
+        when=(f.the_lease_is_mine, f.i_am_a_standby, f.much_is_not_replayed, f.my_replay_goes_on),
+        then=p.take_nothing_more,
+        because="the lease is mine and PostgreSQL here still replays what it received; it is promoted then",
+        detail=p.what_is_not_replayed,
+    ),
     Rule(
         "promote",
         when=(f.the_lease_is_mine, f.i_am_a_standby),

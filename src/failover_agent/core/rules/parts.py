@@ -70,6 +70,17 @@ def follow_by_my_slot(s: Snapshot) -> tuple[Action, ...]:
     return (Follow(holder(s), slot_name(s.me.name)),)
 
 
+def take_nothing_more(s: Snapshot) -> tuple[Action, ...]:
+    """From whoever is left of the old primary: while more comes, replay has no end."""
+    streams = isinstance(s.server, Server) and s.server.streaming
+    return (Follow(""),) if streams else ()
+
+
+def what_is_not_replayed(s: Snapshot) -> str:
+    """In halves, so that it is not said anew at every look."""
+    return f"less than {1 << (f.unreplayed(s) >> 20).bit_length()} MiB are left"
+
+
 def what_holds_replay(s: Snapshot) -> str:
     return s.server.held if isinstance(s.server, Server) else ""
 
