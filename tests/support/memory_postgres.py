@@ -38,6 +38,7 @@ class Disk:
     end: int = 1000
     history: tuple[Fork, ...] = ()
     began: str = ""  # the first record of its timeline
+    whole_from: int = 0  # a copy is not consistent before it has WAL up to here
 
 
 @dataclass(slots=True)
@@ -56,6 +57,7 @@ class MemoryPostgres(MemorySlots):
     refuse_promotion: bool = False
     refuse_rewind: bool = False
     rewinds_to_refuse: int = 0  # before anything is changed
+    rewinds_lack: int = 0  # of the source's last WAL; a copy needs all of it
     replays_for_s: float = 0.0  # of its own WAL, at each start in recovery
     _replayed_at: float = 0.0
     behind_s: float = 0.0  # for so long it replays from its last restartpoint on, where each start begins
@@ -94,6 +96,7 @@ class MemoryPostgres(MemorySlots):
             replicas=tuple(sorted(self.flushed())) if self.state is ServerState.PRIMARY else (),
             standby_signal=self.state is not ServerState.PRIMARY,
             slot=self.slot if self.state is ServerState.STANDBY else "",
+            whole_from=d.whole_from if self.state is ServerState.STOPPED else 0,
         )
 
     def fall_behind(self, seconds: float) -> None:
@@ -107,6 +110,7 @@ class MemoryPostgres(MemorySlots):
 
     def start_standby(self, upstream: str) -> None:
         self._start(f"standby of {upstream or 'nobody'}")
+        self._refuse_to_leave_its_line(upstream)
         self.waits = NOBODY
         self.state, self.upstream, self.slot = ServerState.STARTING, upstream, ""
         self._replayed_at = self.world.clock.now() + self.replays_for_s
@@ -114,8 +118,18 @@ class MemoryPostgres(MemorySlots):
         self._show_replayed()
 
     def _show_replayed(self) -> None:
-        if self.state is ServerState.STARTING and self.world.clock.now() >= self._replayed_at:
+        replayed = self.world.clock.now() >= self._replayed_at and self.disk.end >= self.disk.whole_from
+        if self.state is ServerState.STARTING and replayed:
             self.state = ServerState.STANDBY
+
+    def _refuse_to_leave_its_line(self, upstream: str) -> None:
+        """Before it is consistent: "requested timeline … does not contain minimum recovery point"."""
+        theirs = self.world.postgres(upstream).observe() if upstream else None
+        mine, needs = self.observe(), self.disk.whole_from
+        if self.disk.end >= needs or not isinstance(theirs, Server) or not isinstance(mine, Server):
+            return
+        if theirs.state is ServerState.PRIMARY and choose_way(mine, needs, theirs) is Way.REWIND:
+            raise PostgresFailed("the timeline does not contain its recovery point", hint="It is a test.")
 
     def start_primary(self, counts_on: Iterable[SyncSet] = ()) -> None:
         wait = at_start(self.waits, counts_on)
@@ -225,7 +239,8 @@ class MemoryPostgres(MemorySlots):
             raise RewindNotBegun(f"{upstream} cannot be reached", hint="It is a test.")
         if self.refuse_rewind or source.state is not ServerState.PRIMARY:
             raise PostgresFailed(f"cannot rewind against {upstream}", hint="It is a test.")
-        self.disk = replace(source.disk)
+        has = source.disk.end - self.rewinds_lack
+        self.disk = replace(source.disk, end=has, whole_from=source.disk.end)
         return {}
 
     def on_death(self, died: Callable[[], None]) -> None:
@@ -234,7 +249,8 @@ class MemoryPostgres(MemorySlots):
     def receive(self) -> None:
         """Whatever the upstream has now, if it can be reached and fits."""
         self._show_replayed()
-        if self.state is not ServerState.STANDBY:
+        incomplete = self.state is ServerState.STARTING and self.disk.end < self.disk.whole_from
+        if self.state is not ServerState.STANDBY and not incomplete:
             self.streaming = False
             return
         source = self.world.source_of(self) if self.upstream != self.cut else None
@@ -245,9 +261,9 @@ class MemoryPostgres(MemorySlots):
             and isinstance(theirs, Server)
             and theirs.state is ServerState.PRIMARY
             and source is not None
-            and source.oldest_wal <= mine.received_lsn <= theirs.received_lsn
+            and source.oldest_wal <= self.disk.end <= theirs.received_lsn
             and (not self.slot or self.slot in source.has_slots)
-            and choose_way(mine, mine.received_lsn, theirs) is Way.FOLLOW
+            and choose_way(mine, self.disk.end, theirs) is Way.FOLLOW
         )
         self.streaming = fits
         if fits and source is not None and self.replays:

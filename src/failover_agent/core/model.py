@@ -151,7 +151,7 @@ class Server:
     received_lsn: int = 0  # standby: on disk; primary: flushed; stopped: end of local WAL, 0 if unread
     replayed_lsn: int = 0
     streaming: bool = False  # a WAL receiver is connected and streaming
-    upstream: str = ""  # the node it is told to follow
+    upstream: str = ""  # standby, or starting as one: the node it is told to follow
     clean: bool = False  # stopped: the control file says so
     history: tuple[Fork, ...] = ()  # of its own timeline, oldest first
     replicas: tuple[str, ...] = ()  # primary: application names of streaming standbys
@@ -159,6 +159,7 @@ class Server:
     slot: str = ""  # standby: the slot at its upstream by which it streams, or tries to
     held: str = ""  # standby: by which settings, lower than the primary's, its replay is held
     replay_waits: bool = False  # standby: paused, or told to stay behind; a promotion ends both
+    whole_from: int = 0  # stopped: a copy that has not replayed up to here is not consistent; 0: it is
 
 
 @dataclass(frozen=True, slots=True)

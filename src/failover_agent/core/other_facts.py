@@ -16,6 +16,7 @@ from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import free_since
 
 CONNECT_S = 5.0  # how long a running standby may take to stream before its WAL is doubted
+ASTRAY_S = 120.0  # by its own WAL, a standby should be through by then
 STARTING_WAIT_S = 30.0  # how long a free lease waits for who still replays
 READY_WAIT_S = 5.0  # and for who has yet to start, which it does as soon as it sees the lease free
 
@@ -184,6 +185,31 @@ def my_wal_has_diverged(s: Snapshot) -> bool:
 def i_follow_somebody_else(s: Snapshot) -> bool:
     holder = serving_holder(s)
     return holder is not None and isinstance(s.server, Server) and s.server.upstream != holder.name
+
+
+def i_start_for_somebody_else(s: Snapshot) -> bool:
+    """Or for nobody: a copy that needs WAL to be consistent waits for it from there, and for ever."""
+    starts = isinstance(s.server, Server) and s.server.state is ServerState.STARTING
+    return starts and not f.i_might_be_writing(s) and i_follow_somebody_else(s)
+
+
+def i_started_astray(s: Snapshot) -> bool:
+    return i_start_for_somebody_else(s) and s.astray_s >= ASTRAY_S
+
+
+def my_copy_can_never_be_whole(s: Snapshot) -> bool:
+    """Its own WAL ends before it is consistent, and the primary's line left before it would have been.
+
+    → the primary that a node was rewound against died before it had sent the rest. PostgreSQL ends at once
+    where it should go over, and pg_rewind would read the changed pages from WAL that is not there.
+    """
+    holder = serving_holder(s)
+    if holder is None or not f.i_am_stopped(s):
+        return False
+    assert isinstance(s.server, Server), "it is seen as stopped"
+    assert isinstance(holder.server, Server), "it is seen as primary"
+    broken_off = 0 < s.server.received_lsn < s.server.whole_from
+    return broken_off and choose_way(s.server, s.server.whole_from, holder.server) is Way.REWIND
 
 
 def a_person_accepted_the_loss(s: Snapshot) -> bool:

@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 
 from failover_agent.core.model import Heard, LeaseItem, LeaseSeen, Server, ServerState, Unknown
+from failover_agent.core.other_facts import i_start_for_somebody_else
 from failover_agent.core.promotion import Standing
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import expires_at, is_suspected
@@ -26,6 +27,7 @@ class Observer:
         self._unstreamed_since: float | None = None
         self._unmoved: tuple[int, float] | None = None  # how far a standby's WAL goes, since when
         self._replayed: tuple[int, float] | None = None  # how far a standby has replayed, since when
+        self._astray_since: float | None = None
         self._wal_end = 0  # of the stopped server, 0: not read
         self._ignore_before = 0.0  # reports heard earlier were believed by who slept since
         self.reaches_ec2 = False
@@ -47,7 +49,7 @@ class Observer:
         bound = self._bound()
         self._end_when_missed(lease)
         now = clock.now()
-        return Snapshot(
+        seen = Snapshot(
             now=now,
             me=settings.me,
             others=settings.others,
@@ -90,6 +92,14 @@ class Observer:
             fences=body.fencer.fences,
             kept=body.slots.told,
         )
+        return seen.but(astray_s=self._time_astray(seen))
+
+    def _time_astray(self, seen: Snapshot) -> float:
+        if not i_start_for_somebody_else(seen):
+            self._astray_since = None
+        elif self._astray_since is None:
+            self._astray_since = seen.now
+        return 0.0 if self._astray_since is None else seen.now - self._astray_since
 
     def _lease_seen(self) -> LeaseSeen | Unknown | None:
         mine, clock = self._body.keeper.mine(), self._body.ports.clock
@@ -203,6 +213,7 @@ class Observer:
         """Believe nothing that was seen before now; what was to happen within a time gets it anew (N7)."""
         self._lease = None
         self._unstreamed_since = self._unmoved = self._replayed = None
+        self._astray_since = None
         self._body.vigil.forget()
         self._ignore_before = self._body.ports.clock.now()
 

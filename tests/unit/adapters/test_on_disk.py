@@ -48,6 +48,11 @@ def test_a_server_promoted_and_not_yet_checkpointed_is_on_its_recovery_timeline(
     assert parse_control(CONTROL.replace("timeline:   4", "timeline:   0")).timeline == 3
 
 
+def test_where_a_directory_becomes_consistent_is_a_position_and_0_where_there_is_none() -> None:
+    assert parse_control(CONTROL).recovery_end == 0x5000150
+    assert parse_control(CONTROL.replace("0/5000150", "0/0")).recovery_end == 0
+
+
 @pytest.mark.parametrize("state", ["shut down", "shut down in recovery"])
 def test_only_a_shutdown_is_clean(state: str) -> None:
     assert parse_control(CONTROL.replace("in archive recovery", state)).clean

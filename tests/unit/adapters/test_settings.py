@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from failover_agent.adapters.postgres.make import scram_verifier
 from failover_agent.adapters.postgres.plan import PostgresPlan
-from failover_agent.adapters.postgres.settings import agent_config, quoted
+from failover_agent.adapters.postgres.settings import agent_config, quoted, written_upstream
 from failover_agent.errors import PostgresFailed
 
 PLAN = PostgresPlan(
@@ -47,6 +48,16 @@ def test_nobody_is_followed_and_nobody_waited_for_unless_said() -> None:
 
     assert "primary_conninfo = ''\n" in text
     assert "synchronous_standby_names = ''\n" in text
+
+
+def test_what_a_server_was_told_to_follow_is_read_back(tmp_path: Path) -> None:
+    plan = replace(PLAN, agent_config_file=tmp_path / "agent.conf")
+    assert written_upstream(plan) == ""
+
+    for upstream, address in (("db1", "host=10.0.11.10"), ("", "")):
+        plan.agent_config_file.write_text(agent_config(plan, upstream))
+        assert written_upstream(plan).startswith(address)
+    assert written_upstream(plan) == ""
 
 
 def test_a_stranger_cannot_be_followed() -> None:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
+from tests.unit.core.test_copy_rules import ASTRAY, BROKEN_OFF
 from tests.unit.core.test_replay_rules import BEHIND
 from tests.unit.core.test_rules import (
     ABSENT,
@@ -138,6 +139,8 @@ REST: tuple[dict[str, object], ...] = (
     {"heard": DB1_KEEPS, "unmoved_s": 100.0},
     {"server": BY_SLOT, "unstreamed_s": 100.0},
     {"server": BEHIND},
+    ASTRAY,
+    {"server": BROKEN_OFF},
     {"server": replace(STANDBY, streaming=False, held="max_connections is 1, the primary's 2")},
 )
 NEEDS_THE_LEASE = (

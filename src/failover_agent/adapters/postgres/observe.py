@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from failover_agent.adapters.bounded import GaveUp
-from failover_agent.adapters.postgres import local_line, on_disk, process, required
+from failover_agent.adapters.postgres import local_line, on_disk, process, required, settings
 from failover_agent.adapters.postgres.plan import PostgresPlan
 from failover_agent.adapters.postgres.seen_timeline import SeenTimeline
 from failover_agent.adapters.postgres.sql import LocalSql, NotYet
@@ -96,15 +96,19 @@ class Observer:
         try:
             control = on_disk.read_control(self._plan)
             signal = self._plan.standby_signal.exists()
+            starts = state is ServerState.STARTING
+            upstream = self._upstream(settings.written_upstream(self._plan)) if starts else ""
         except (DataDirectoryRefused, OSError) as error:
             return Unknown(str(error), cause=_plain(error))
         return Server(
             state,
             system_identifier=control.system_identifier,
             timeline=control.timeline,
+            upstream=upstream,
             clean=state is ServerState.STOPPED and control.clean,
             history=self._history(control.timeline),
             standby_signal=signal,
+            whole_from=0 if starts else control.recovery_end,
         )
 
     def _running(self, row: Any) -> Server:  # a row of sql.LOOK

@@ -51,6 +51,7 @@ class Control:
     state: str
     checkpoint_timeline: int
     recovery_timeline: int  # 0 when there is none
+    recovery_end: int  # a recovery is consistent only from there on; 0: from anywhere
     segment_bytes: int
     page_bytes: int
     required: Mapping[str, int] = field(default_factory=dict)  # of a standby on this WAL, by setting
@@ -74,6 +75,7 @@ def parse_control(text: str) -> Control:
             state=lines["Database cluster state"].strip(),
             checkpoint_timeline=int(lines["Latest checkpoint's TimeLineID"]),
             recovery_timeline=int(lines["Min recovery ending loc's timeline"]),
+            recovery_end=lsn.parse(lines["Minimum recovery ending location"].strip()),
             segment_bytes=int(lines["Bytes per WAL segment"]),
             page_bytes=int(lines["WAL block size"]),
             required={name: int(lines[words]) for words, name in REQUIRED.items()},

@@ -115,6 +115,16 @@ def written_waits(plan: PostgresPlan) -> Waits | Unknown:
     return parsed(found[0])
 
 
+def written_upstream(plan: PostgresPlan) -> str:
+    """The conninfo of agent.conf; empty where it follows nobody. Raises OSError where it cannot be read."""
+    try:
+        text = plan.agent_config_file.read_text()
+    except FileNotFoundError:
+        return ""
+    found = re.search(r"(?m)^primary_conninfo = '(.*)'$", text)
+    return found.group(1) if found else ""
+
+
 def write_passfile(plan: PostgresPlan) -> None:
     """From the secrets of the playbook; belongs to PostgreSQL's user. Raises PostgresFailed."""
     lines = []

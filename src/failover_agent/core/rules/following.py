@@ -64,10 +64,26 @@ FOLLOWING = (
         because="I have no data; waiting for a primary to clone from",
     ),
     Rule(
+        "clone-incomplete",
+        when=(f.i_am_stopped, o.another_node_serves, o.my_copy_can_never_be_whole),
+        then=lambda s: (Clone(p.holder(s), over_existing=True),),
+        because="I was copied from a primary that is lost, and lack WAL that only it had; the data directory"
+        " is set aside and cloned anew",
+        detail=p.what_it_lacks,
+    ),
+    Rule(
         "rewind",
         when=(o.another_node_serves, o.my_wal_has_diverged),
         then=lambda s: (Rewind(p.holder(s)),),
         because="my WAL goes beyond the point where the primary's timeline began",
+    ),
+    # Once for each primary: it starts for this one then. What its own WAL brings up is not stopped for it.
+    Rule(
+        "start-anew",
+        when=(o.another_node_serves, o.i_started_astray),
+        then=p.do(StopPostgres()),
+        because="PostgreSQL here does not get ready, and was not started for the primary that serves now;"
+        " it starts again, for that one",
     ),
     Rule(
         "return",

@@ -85,6 +85,11 @@ def what_holds_replay(s: Snapshot) -> str:
     return s.server.held if isinstance(s.server, Server) else ""
 
 
+def what_it_lacks(s: Snapshot) -> str:
+    assert isinstance(s.server, Server), "asked only of a copy that was looked at"
+    return f"its WAL ends at {show(s.server.received_lsn)}, consistent from {show(s.server.whole_from)} on"
+
+
 def which_wal(s: Snapshot) -> str:
     report = o.serving_holder(s)
     need = s.server.received_lsn if isinstance(s.server, Server) else 0
