@@ -96,7 +96,7 @@ class MemoryPostgres(MemorySlots):
             replicas=tuple(sorted(self.flushed())) if self.state is ServerState.PRIMARY else (),
             standby_signal=self.state is not ServerState.PRIMARY,
             slot=self.slot if self.state is ServerState.STANDBY else "",
-            whole_from=d.whole_from if self.state is ServerState.STOPPED else 0,
+            whole_from=d.whole_from if self.state in (ServerState.STOPPED, ServerState.STARTING) else 0,
         )
 
     def fall_behind(self, seconds: float) -> None:

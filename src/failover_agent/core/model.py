@@ -159,7 +159,7 @@ class Server:
     slot: str = ""  # standby: the slot at its upstream by which it streams, or tries to
     held: str = ""  # standby: by which settings, lower than the primary's, its replay is held
     replay_waits: bool = False  # standby: paused, or told to stay behind; a promotion ends both
-    whole_from: int = 0  # stopped: a copy that has not replayed up to here is not consistent; 0: it is
+    whole_from: int = 0  # stopped or starting: not consistent before it has replayed up to here
 
 
 @dataclass(frozen=True, slots=True)

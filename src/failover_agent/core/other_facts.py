@@ -16,7 +16,7 @@ from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import free_since
 
 CONNECT_S = 5.0  # how long a running standby may take to stream before its WAL is doubted
-ASTRAY_S = 120.0  # by its own WAL, a standby should be through by then
+ASTRAY_S = 10.0  # a primary that is back by then sends what is lacked
 STARTING_WAIT_S = 30.0  # how long a free lease waits for who still replays
 READY_WAIT_S = 5.0  # and for who has yet to start, which it does as soon as it sees the lease free
 
@@ -188,7 +188,7 @@ def i_follow_somebody_else(s: Snapshot) -> bool:
 
 
 def i_start_for_somebody_else(s: Snapshot) -> bool:
-    """Or for nobody: a copy that needs WAL to be consistent waits for it from there, and for ever."""
+    """Or for nobody. Whoever replays its own WAL gets ready all the same; who lacks some waits for ever."""
     starts = isinstance(s.server, Server) and s.server.state is ServerState.STARTING
     return starts and not f.i_might_be_writing(s) and i_follow_somebody_else(s)
 

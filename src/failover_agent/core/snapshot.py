@@ -68,7 +68,7 @@ class Snapshot:
     unstreamed_s: float = 0.0  # for how long a running standby has not streamed
     unmoved_s: float = 0.0  # for how long a standby that does not stream got no WAL from anywhere either
     replay_still_s: float = 0.0  # for how long a standby has replayed nothing
-    astray_s: float = 0.0  # for how long it has been starting as a standby of another than who serves
+    astray_s: float = 0.0  # for how long it has waited for WAL, to get ready, from another than who serves
     unanswered: bool = False  # a write of this holder to the store, and nothing came back at all
     claiming: bool = False  # a claim was sent and its fate is not known yet
     gathered: Gathered = NOTHING_GATHERED  # what members of S answered to this node, for the item in `lease`

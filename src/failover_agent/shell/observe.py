@@ -27,7 +27,7 @@ class Observer:
         self._unstreamed_since: float | None = None
         self._unmoved: tuple[int, float] | None = None  # how far a standby's WAL goes, since when
         self._replayed: tuple[int, float] | None = None  # how far a standby has replayed, since when
-        self._astray_since: float | None = None
+        self._astray: tuple[bool, float] | None = None  # whether what starts lacks WAL, since when
         self._wal_end = 0  # of the stopped server, 0: not read
         self._ignore_before = 0.0  # reports heard earlier were believed by who slept since
         self.reaches_ec2 = False
@@ -95,11 +95,17 @@ class Observer:
         return seen.but(astray_s=self._time_astray(seen))
 
     def _time_astray(self, seen: Snapshot) -> float:
-        if not i_start_for_somebody_else(seen):
-            self._astray_since = None
-        elif self._astray_since is None:
-            self._astray_since = seen.now
-        return 0.0 if self._astray_since is None else seen.now - self._astray_since
+        """For how long; its own WAL, read once per start, tells whether it could get ready without more."""
+        if not i_start_for_somebody_else(seen) or self._body.vigil.health.hung:
+            self._astray = None
+            return 0.0
+        if self._astray is None:
+            assert isinstance(seen.server, Server), "it is seen as starting"
+            end = self._body.ports.postgres.wal_end()
+            own = end if isinstance(end, int) else 0
+            self._astray = (own < seen.server.whole_from, seen.now)
+        lacks, since = self._astray
+        return seen.now - since if lacks else 0.0
 
     def _lease_seen(self) -> LeaseSeen | Unknown | None:
         mine, clock = self._body.keeper.mine(), self._body.ports.clock
@@ -213,7 +219,7 @@ class Observer:
         """Believe nothing that was seen before now; what was to happen within a time gets it anew (N7)."""
         self._lease = None
         self._unstreamed_since = self._unmoved = self._replayed = None
-        self._astray_since = None
+        self._astray = None
         self._body.vigil.forget()
         self._ignore_before = self._body.ports.clock.now()
 

@@ -31,7 +31,7 @@ def led_from(fork: int) -> dict[str, object]:
 stopped = following.but(server=replace(BROKEN_OFF, history=(Fork(1, 400),)), **led_from(NEEDS - 1))
 
 
-def test_a_server_that_starts_for_another_than_the_primary_is_stopped_after_a_while() -> None:
+def test_a_server_that_waits_for_wal_of_another_than_the_primary_is_stopped_after_a_while() -> None:
     assert decide(waiting.but(astray_s=ASTRAY_S - 0.1)).rule == "hold"
     assert decide(waiting).rule == "start-anew"
     assert decide(waiting).actions == (a.StopPostgres(),)

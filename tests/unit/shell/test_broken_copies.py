@@ -65,13 +65,14 @@ def test_a_long_recovery_that_began_before_another_served_is_given_its_time() ->
     world.bring_up()
     world.clients_write = False
     standby = world.postgres("db3")
-    standby.replays_for_s = ASTRAY_S
+    standby.disk.whole_from = standby.disk.end
+    standby.replays_for_s = 10 * ASTRAY_S
     world.power_off("db3")
     world.power_on("db3")
     world.run_until(lambda: standby.state is ServerState.STARTING)
 
     world.power_off("db1")
-    world.run_until(lambda: standby.streaming, limit_s=ASTRAY_S + 60)
+    world.run_until(lambda: standby.streaming, limit_s=11 * ASTRAY_S)
 
     assert "stop" not in standby.starts
     assert "start-anew" not in world.rules_of("db3")

@@ -96,8 +96,9 @@ class Observer:
         try:
             control = on_disk.read_control(self._plan)
             signal = self._plan.standby_signal.exists()
-            starts = state is ServerState.STARTING
-            upstream = self._upstream(settings.written_upstream(self._plan)) if starts else ""
+            upstream = ""
+            if state is ServerState.STARTING:
+                upstream = self._upstream(settings.written_upstream(self._plan))
         except (DataDirectoryRefused, OSError) as error:
             return Unknown(str(error), cause=_plain(error))
         return Server(
@@ -108,7 +109,7 @@ class Observer:
             clean=state is ServerState.STOPPED and control.clean,
             history=self._history(control.timeline),
             standby_signal=signal,
-            whole_from=0 if starts else control.recovery_end,
+            whole_from=control.recovery_end,
         )
 
     def _running(self, row: Any) -> Server:  # a row of sql.LOOK

@@ -77,14 +77,6 @@ FOLLOWING = (
         then=lambda s: (Rewind(p.holder(s)),),
         because="my WAL goes beyond the point where the primary's timeline began",
     ),
-    # Once for each primary: it starts for this one then. What its own WAL brings up is not stopped for it.
-    Rule(
-        "start-anew",
-        when=(o.another_node_serves, o.i_started_astray),
-        then=p.do(StopPostgres()),
-        because="PostgreSQL here does not get ready, and was not started for the primary that serves now;"
-        " it starts again, for that one",
-    ),
     Rule(
         "return",
         when=(f.i_am_stopped, o.another_node_serves),

@@ -43,6 +43,14 @@ GUARDING = (
         because="my storage does not answer, WAL does not reach it, and a standby could go on",
         detail=p.which_volume,
     ),
+    # Above `busy`: the job that started it waits for minutes. It lacks WAL, so no replay is lost by it.
+    Rule(
+        "start-anew",
+        when=(f.the_lease_is_not_mine, o.another_node_serves, o.i_started_astray),
+        then=p.do(StopPostgres()),
+        because="PostgreSQL here waits for WAL to get ready, from another node than the primary that serves"
+        " now; it is stopped, and starts for that one",
+    ),
     Rule("busy", when=(f.a_job_runs,), because="a long job runs here", detail=lambda s: s.job),
     Rule(
         "blind",
