@@ -125,6 +125,7 @@ class Faults(NetworkFaults):
         self._order_modes(seconds)
         self._pause_failover(seconds)
         self._landings.unleash(seconds)
+        self._together.lose_what_is_copied()
 
     def _order_modes(self, seconds: float) -> None:
         """In a part of the runs, by chance of its own, so that all others stay as they are."""

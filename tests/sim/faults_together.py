@@ -42,6 +42,8 @@ BACK = (
     Back((0.0, 0.3), lambda _: Way(away=True), 0.6, hurt=("agent-killed",)),
 )
 
+SOURCES_LOST = 0.5  # share of the runs
+
 
 class Together:
     def __init__(self, world: World, dice: random.Random, faults: Faults) -> None:
@@ -93,6 +95,16 @@ class Together:
         elif story < 0.8:
             faults.trap("promise", lambda h: self._forgets_and_is_alone(h, ends))
         return self._all(list(ends.values()))
+
+    def lose_what_is_copied(self) -> None:
+        """The source of a rewind dies before the copy is consistent; by chance of its own, as all at once."""
+        dice, faults, ttl_s = self._world.dice_for("rewound"), self._faults, self._world.timings.ttl_s
+        delay, length = dice.uniform(0.0, 0.3), ttl_s * dice.uniform(3.0, 10.0)
+        if dice.random() < SOURCES_LOST:
+            faults.trap(
+                "rewound",
+                lambda h: self._after(delay, lambda: faults.strike_by_name("power-loss", h, length)),
+            )
 
     def _forgets_and_is_alone(self, member: Host, ends: dict[str, Undo]) -> None:
         """Who promised loses its memory, and soon afterwards its primary, and has the store again (P1)."""

@@ -30,6 +30,7 @@ ORPHANS_LIVE_S = 1.5  # backends and walsenders outlive a postmaster
 STALE_AFTER_S = 1.0  # an observer answers with what it saw last for this long
 LOOK_S = 0.8
 CHECKPOINT_BYTES = 8
+START_TIMEOUT_S = 300.0
 
 
 class SimPostgres(Cutting):
@@ -44,6 +45,7 @@ class SimPostgres(Cutting):
         # faults
         self.starts_to_fail = 0
         self.slow = 1.0
+        self._rewinds = world.dice_for(f"rewinds of {host.name}")
         self._seen: tuple[float, Server] | None = None
 
     # What runs
@@ -123,12 +125,13 @@ class SimPostgres(Cutting):
             self.wal.timeline,
             self.wal.flushed if running else 0,
             self.wal.replayed if running else 0,
-            streaming=self.streaming,
-            upstream=self.upstream if self.state is ServerState.STANDBY else "",
+            streaming=self.streaming and running,
+            upstream=self.upstream if self.state in (ServerState.STANDBY, ServerState.STARTING) else "",
             clean=self.clean,
             history=self.wal.history,
             replicas=self.world.replicas_of(self.host.name) if self.state is ServerState.PRIMARY else (),
             standby_signal=not running and self.signal,
+            whole_from=0 if running else self.wal.whole_from,
         )
 
     def beginning(self) -> Beginning | Unknown:
@@ -188,13 +191,17 @@ class SimPostgres(Cutting):
         self.received = False
         self.starts_with_its_file()
         host.after(host.dice.uniform(0.05, 0.8) * self.slow, lambda: self._started(process, becomes))
-        while self.process == process and self.state is ServerState.STARTING:
+        until = host.scheduler.now + START_TIMEOUT_S
+        while self.process == process and self.state is ServerState.STARTING and host.scheduler.now < until:
             host.scheduler.sleep(0.02)
         if self.process != process or self.state is not becomes:
             raise failed("it was stopped while it started")
 
     def _started(self, process: int, becomes: ServerState) -> None:
         if self.process != process or self.state is not ServerState.STARTING or self.wal is None:
+            return
+        if not self.wal.is_whole:  # it lacks what only its upstream may send
+            self.host.after(0.1, lambda: self._started(process, becomes))
             return
         self.state = becomes
         if not self.replay_blocked:
@@ -206,6 +213,11 @@ class SimPostgres(Cutting):
             self.wal.append(CHECKPOINT_BYTES)
             self.wal.flush(self.wal.written)
         self.host.reassess()
+
+    def takes_wal(self) -> bool:
+        """Whether a receiver may run: also before a copy is consistent, which nobody can look into."""
+        incomplete = self.state is ServerState.STARTING and self.wal is not None and not self.wal.is_whole
+        return self.state is ServerState.STANDBY or incomplete
 
     def slots(self) -> SlotsSeen | Unknown:
         return Unknown("a simulation keeps all WAL, for everybody")
@@ -347,6 +359,8 @@ class SimPostgres(Cutting):
         except PostgresFailed as error:
             raise RewindNotBegun("it cannot be reached", hint="It is a simulation.") from error
         assert source.wal is not None
+        if not self.wal.is_whole and self.wal.timeline != source.wal.timeline:
+            raise RewindNotBegun("it cannot read which pages it changed", hint="It is a simulation.")
         shared = self.wal.divergence(source.wal)
         if shared >= self.wal.written and self.wal.timeline in {
             source.wal.timeline,
@@ -355,11 +369,13 @@ class SimPostgres(Cutting):
             return {}  # no rewind required, as far as timelines and LSNs tell
         with self.world.destructive(self.host, "rewind"):
             self.half_rewound = True
-            copied, _ = self._copy_of(upstream, 0.2, 2.0)
+            copied, _ = self._copy_of(upstream, 0.2, 2.0, lacks=self._rewinds.choice((0, 1, 40)))
             self.wal, self.half_rewound = copied, False
+        if not copied.is_whole:
+            self.world.ambush(self.world.hosts[upstream], "rewound")
         return {"kept": "diverged", "lost": {}}
 
-    def _copy_of(self, upstream: str, least_s: float, most_s: float) -> tuple[w.Wal, str]:
+    def _copy_of(self, upstream: str, least_s: float, most_s: float, lacks: int = 0) -> tuple[w.Wal, str]:
         """Raises PostgresFailed when the source is lost on the way."""
         process = self.world.source(self.host, upstream).process
         for _ in range(4):
@@ -368,4 +384,4 @@ class SimPostgres(Cutting):
             if source.process != process:
                 raise failed(f"{upstream} was restarted")
         assert source.wal is not None
-        return source.wal.copy(), source.system
+        return source.wal.lacking(lacks) if lacks else source.wal.copy(), source.system

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from failover_agent.core.model import ServerState
 from tests.sim.commits import RUNNING, Sender
 from tests.sim.host import Host
 from tests.sim.network import Network
@@ -28,6 +27,12 @@ def fits(standby: Wal, sender: Wal) -> bool:
     if standby.timeline == sender.timeline:
         return standby.written <= sender.flushed
     return any(f.timeline == standby.timeline and standby.written <= f.lsn for f in sender.history)
+
+
+def leaves_too_early(standby: Wal, sender: Wal) -> bool:
+    """Whether the sender's line leaves the standby's before the standby, a copy, is consistent."""
+    forks = [f.lsn for f in sender.history if f.timeline == standby.timeline]
+    return not standby.is_whole and any(standby.written <= lsn < standby.whole_from for lsn in forks)
 
 
 class Receiver:
@@ -54,7 +59,7 @@ class Receiver:
         pg = self._host.postgres
         if self._sender is not None and not pg.streaming:
             self._hang_up()
-        if pg.state is not ServerState.STANDBY or pg.wal is None or pg.stopping:
+        if not pg.takes_wal() or pg.wal is None or pg.stopping:
             if pg.streaming:
                 pg.streaming = False
                 self._hang_up()
@@ -94,7 +99,9 @@ class Receiver:
         pg.wal.flush(pg.wal.written)  # what an earlier receiver had, it flushed before it ended
         if not self._reaches(source) or theirs.state not in RUNNING or theirs.stopping or theirs.wal is None:
             return
-        if theirs.system == pg.system and fits(pg.wal, theirs.wal):
+        if leaves_too_early(pg.wal, theirs.wal):
+            pg.crash()  # "unexpected timeline ID … before reaching minimum recovery point"
+        elif theirs.system == pg.system and fits(pg.wal, theirs.wal):
             sender = theirs.attach(self._host.name)
             if sender is not None:
                 self._sender, self._source = sender, source
@@ -126,7 +133,7 @@ class Receiver:
         process = pg.process
 
         def flush() -> None:
-            if pg.process != process or pg.wal is not wal or pg.state is not ServerState.STANDBY:
+            if pg.process != process or pg.wal is not wal or not pg.takes_wal():
                 return
             if self._host.disk_hangs:
                 return  # the next round tries again

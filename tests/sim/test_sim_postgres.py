@@ -72,6 +72,14 @@ class Trio:
 
     def ambush(self, _: Host, __: str) -> None: ...
 
+    def promoted(self, _: Host) -> None: ...
+
+    def source(self, _: Host, upstream: str) -> SimPostgres:
+        return self.hosts[upstream].postgres
+
+    def dice_for(self, what: str) -> random.Random:
+        return random.Random(what)  # noqa: S311
+
     def mistake(self, host: Host, rule: str, _: str) -> None:
         self.mistakes.append(f"{rule} {host.name}")
 

@@ -48,6 +48,7 @@ class Wal:
     replayed: int
     history: tuple[Fork, ...] = ()
     known_timeline: int = 1  # the highest of which a history file is here
+    whole_from: int = 0  # a copy is not consistent before it has WAL up to here
 
     @property
     def line(self) -> Line:
@@ -121,6 +122,19 @@ class Wal:
         )
         copied.crash(writer=False)
         return copied
+
+    def lacking(self, size: int) -> Wal:
+        """A copy as a rewind brings it: of all of `self`, with WAL that ends before."""
+        copied = self.copy()
+        copied.whole_from = copied.flushed
+        begin = self.pieces[-2].end if len(self.pieces) > 1 else START
+        copied.written = copied.flushed = copied.replayed = max(begin + 1, copied.flushed - size)
+        copied.crash(writer=False)
+        return copied
+
+    @property
+    def is_whole(self) -> bool:
+        return self.flushed >= self.whole_from
 
     def shares_until(self, other: Wal) -> int:
         """Up to which LSN both hold the same bytes; of what was written."""

@@ -16,7 +16,7 @@ from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import free_since
 
 CONNECT_S = 5.0  # how long a running standby may take to stream before its WAL is doubted
-ASTRAY_S = 10.0  # a primary that is back by then sends what is lacked
+ASTRAY_S = 3.0  # so long at least it is seen to wait in vain
 STARTING_WAIT_S = 30.0  # how long a free lease waits for who still replays
 READY_WAIT_S = 5.0  # and for who has yet to start, which it does as soon as it sees the lease free
 

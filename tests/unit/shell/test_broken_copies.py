@@ -7,10 +7,10 @@ from tests.support.world import World
 
 from failover_agent.core.model import ServerState
 from failover_agent.core.other_facts import ASTRAY_S
-from failover_agent.shell.rejoin_slot import SLOT_S
+from failover_agent.shell.rejoin_turn import TURN_S
 
 LACKS = 100
-SOON_S = ASTRAY_S + SLOT_S + 10
+SOON_S = ASTRAY_S + TURN_S + 10
 
 
 def rewound_by_a_primary_that_dies(lost: int) -> tuple[World, str]:
