@@ -32,7 +32,7 @@ def note(world: World, host: Host, item: LeaseItem, only_if: Absent | Version) -
 
 def _is_surely_better(world: World, other: Host, host: Host) -> bool:
     """More WAL, and nothing for so long that the claimant can have missed it."""
-    t, a, b = world.timings, other.postgres, host.postgres
+    t, a, b = world.slowest, other.postgres, host.postgres
     since = world.scheduler.now - (2 * t.ask_s + 3 * t.request_timeout_s + 1.5)
     life = other.life
     if other is host or a.state is not ServerState.STANDBY:

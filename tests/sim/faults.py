@@ -16,6 +16,7 @@ from tests.sim.host import Host
 from tests.sim.landings import Landings
 from tests.sim.pausing import Pauses
 from tests.sim.people import People
+from tests.sim.profiles import Profiles
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -50,6 +51,7 @@ class Faults(NetworkFaults):
         self._pauses = Pauses(world, world.dice_for("failover resumed"))
         self._together = Together(world, dice, self)
         self._landings = Landings(world, world.dice_for("landings"), self)
+        self._profiles = Profiles(world, world.dice_for("profile changed"), self)
         self._number = 0
         self._healed = False
         self._kinds: tuple[tuple[int, str, Callable[[Host, float], Undo | None]], ...] = (
@@ -126,6 +128,7 @@ class Faults(NetworkFaults):
         self._pause_failover(seconds)
         self._landings.unleash(seconds)
         self._together.lose_what_is_copied()
+        self._profiles.unleash(seconds)
 
     def _order_modes(self, seconds: float) -> None:
         """In a part of the runs, by chance of its own, so that all others stay as they are."""

@@ -37,7 +37,9 @@ class SimFence:
 
     def _call(self, work: Callable[[], T]) -> T | Unknown:
         world = self._world
-        return world.network.call(self._host, world.network.ec2_ways, work, world.timings.request_timeout_s)
+        return world.network.call(
+            self._host, world.network.ec2_ways, work, self._host.timings.request_timeout_s
+        )
 
     def _target(self, instance_id: str) -> Host:
         return self._world.hosts[instance_id.removeprefix("i-")]

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from failover_agent.core.model import Timings
+from failover_agent.core.timings import PROFILES
 from tests.sim.sched import Event, Scheduler
 
 if TYPE_CHECKING:
@@ -166,6 +168,8 @@ class Host:
         self.disk_full = False
         self.member = True  # of the cluster, by the inventory
         self.knows: tuple[str, ...] = ()  # the members that its own configuration names
+        self.profile = "balanced"  # that its configuration names
+        self.timings: Timings = PROFILES[self.profile]  # that its agent's present life goes by
         self.starved = 0.0  # chance that a look at the clock costs the processor
         self.postgres: SimPostgres = None  # type: ignore[assignment]  # the world sets both
         self.life: Life | None = None

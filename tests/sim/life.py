@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from failover_agent.core.liveness import LIMITS
 from failover_agent.core.model import Endpoint
+from failover_agent.core.timings import PROFILES
 from failover_agent.shell.agent import Agent, Ports, Settings
 from failover_agent.shell.journal import Journal
 from tests.sim.fence import SimFence
@@ -46,6 +47,7 @@ class Life(Actor):
         self.away_s = RESTART_S  # from its end to the next life
         self._tokens = 0
         host.postgres.refused = ""
+        host.timings = PROFILES[host.profile]
         if host.paused:
             self.hold()
         self.spawn("main", self._main)
@@ -89,12 +91,12 @@ class Life(Actor):
             others=tuple(members[name] for name in self.host.knows if name != self.host.name),
             boot_id=f"{self.host.name} boot {self.host.boots}",
             interface_id=f"eni-{self.host.name}",
-            timings=world.timings,
+            timings=self.host.timings,
             endpoints=(Endpoint("writer", VIP, 5432),),
             lag_limit_bytes=world.lag_limit_bytes,
             mode=world.mode,
             leave_after_s=world.leave_after_s,
-            limits=LIMITS[world.profile],
+            limits=LIMITS[self.host.profile],
             fencing=world.fencing,
             failsafe=world.failsafe,
             relay=world.relay,

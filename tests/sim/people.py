@@ -55,7 +55,7 @@ class People:
         The lease counts from when its last renewal was sent, which may have taken a whole request timeout.
         """
         for host in self._world.in_service():
-            life, t = host.life, self._world.timings
+            life, t = host.life, host.timings
             if life is not None and life.agent is not None and life.holds_lease():
                 life.away_s = self._dice.uniform(0.4, 0.8) * (t.ttl_s - t.margin_s - t.request_timeout_s)
                 life.agent.stop()

@@ -83,7 +83,9 @@ class SimStore:
 
     def _call(self, work: Callable[[], T]) -> T | Unknown:
         world = self._world
-        return world.network.call(self._host, world.network.store_ways, work, world.timings.request_timeout_s)
+        return world.network.call(
+            self._host, world.network.store_ways, work, self._host.timings.request_timeout_s
+        )
 
     def read(self) -> LeaseItem | Unknown | None:
         return self._call(self._world.store.read)
@@ -108,7 +110,9 @@ class SimRoutes:
 
     def _call(self, work: Callable[[], T]) -> T | Unknown:
         world = self._world
-        return world.network.call(self._host, world.network.ec2_ways, work, world.timings.request_timeout_s)
+        return world.network.call(
+            self._host, world.network.ec2_ways, work, self._host.timings.request_timeout_s
+        )
 
     def targets(self, vip: str) -> Mapping[str, str] | Unknown:
         life = self._host.life
@@ -155,7 +159,7 @@ class SimPeers:
     def _poll(self, name: str) -> None:
         while True:
             self.ask(name)
-            self._host.scheduler.sleep(self._world.timings.ask_s / self._host.rate)
+            self._host.scheduler.sleep(self._host.timings.ask_s / self._host.rate)
 
     def _request(self, name: str, work: Callable[[Agent], T]) -> T | Unknown:
         target = self._world.hosts[name]
@@ -165,10 +169,10 @@ class SimPeers:
             assert target.life.agent is not None
             return work(target.life.agent)
 
-        return self._world.network.ask(self._host, target, there, self._world.timings.request_timeout_s)
+        return self._world.network.ask(self._host, target, there, self._host.timings.request_timeout_s)
 
     def reports(self) -> Mapping[str, Heard | Unknown]:
-        timings = self._world.timings
+        timings = self._host.timings
         fresh_since = self._host.boottime() - timings.ask_s - 2 * timings.request_timeout_s
         return {name: self._current(name, fresh_since) for name in self._others}
 

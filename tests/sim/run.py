@@ -66,10 +66,10 @@ def _phases(world: World) -> None:
     faults.unleash(safety_s)
     _phase(world, "safety", lambda: world.run(safety_s))
     faults.heal()
-    bound_s = 40 + 6 * ttl_s
+    bound_s = 40 + 6 * world.slowest.ttl_s
     _phase(world, "liveness", lambda: _until_whole(world, bound_s))
     if world.history.ends[-1].whole:
-        _phase(world, "calm", lambda: _calm(world, min(8.0, 1.3 * ttl_s)))
+        _phase(world, "calm", lambda: _calm(world, min(8.0, 1.3 * world.timings_to.ttl_s)))
 
 
 def _phase(world: World, name: str, run: Callable[[], object]) -> None:
@@ -126,7 +126,7 @@ def _start_what_was_fenced(world: World) -> None:
 def _calm(world: World, seconds: float) -> None:
     """Blips; then, where members promise to wait for it, an upgrade of the holder's agent."""
     _blips(world, seconds)
-    dice, t, item = world.dice_for("upgrade"), world.timings, world.item()
+    dice, t, item = world.dice_for("upgrade"), world.timings_to, world.item()
     waited_for = world.failsafe or (item is not None and item.mode == "async")
     if waited_for and dice.random() < UPGRADES:
         People(world, dice).upgrade_the_holder()
@@ -135,7 +135,7 @@ def _calm(world: World, seconds: float) -> None:
 
 def _blips(world: World, seconds: float) -> None:
     """Silences and slow answers, each shorter than what is promised to be borne."""
-    dice, network, t = world.dice_for("blips"), world.network, world.timings
+    dice, network, t = world.dice_for("blips"), world.network, world.timings_to
     end = world.scheduler.now + seconds
     while world.scheduler.now < end:
         host = dice.choice(world.in_service())

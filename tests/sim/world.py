@@ -33,7 +33,7 @@ from failover_agent.core.quorum import NOBODY, show
 from failover_agent.core.sync_choice import acknowledgements
 from failover_agent.core.timings import PROFILES
 from failover_agent.errors import PostgresFailed
-from tests.sim import claims
+from tests.sim import claims, profiles
 from tests.sim import wal as w
 from tests.sim.clients import Client, Reader
 from tests.sim.fence import fencing_of
@@ -58,8 +58,11 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         dice = self.dice_for("shape")
-        self.profile = dice.choice(_PROFILES)
-        self.timings: Timings = PROFILES[self.profile]
+        self.profile, self.profile_to = profiles.draw(self.dice_for("profiles"), dice.choice(_PROFILES))
+        self.timings: Timings = PROFILES[self.profile]  # that it begins with
+        self.timings_to: Timings = PROFILES[self.profile_to]  # and that it ends with
+        given = (self.timings, self.timings_to)
+        self.slowest = max(given, key=lambda t: t.ttl_s)
         self.lag_limit_bytes = dice.choice((0, 200, 1 << 24))
         self.fencing = fencing_of(self.dice_for("fencing"))
         self.data_lost = False  # a volume has failed in this run
@@ -71,7 +74,7 @@ class World:
         self.failsafe, self.relay = second_ways.random() < 0.85, second_ways.random() < 0.6
         self.leave_after_s = self.dice_for("silence").choice((2.0, 5.0, 10.0))  # S6
         self.history = History(seed, self.mode, self.timings.ttl_s, self.lag_limit_bytes, tuple(names))
-        self.history.suspect_after_s = self.timings.suspect_after_s
+        self.history.suspect_after_s = min(t.suspect_after_s for t in given)
         self.history.waits_for_fences = self.fencing.on and self.fencing.when_unanswered == "wait"
         self.events: list[tuple[float, str, str, dict[str, object]]] = []
         self.scheduler = Scheduler()
@@ -116,6 +119,7 @@ class World:
         host = Host(self.scheduler, name, index, self.members[name].az, self.dice_for(f"host {name}"))
         host.postgres = SimPostgres(host, self)
         host.on_change = self.windows.look
+        host.profile = self.profile
         return host
 
     def _as_if_it_had_run(self, dice: random.Random) -> None:
