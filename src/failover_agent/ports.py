@@ -278,10 +278,10 @@ class Peers(Protocol):
     def ask(self, name: str) -> Heard | Unknown:
         """Ask one node now; the answer is newer than this call."""
 
-    def carry(self, epoch: Callable[[], int], heard_by: Callable[[str, float], None]) -> None:
+    def carry(self, epoch: Callable[[], int], heard_by: Callable[[NodeReport, float], None]) -> None:
         """Say in every question that we hold the lease in `epoch()` (0: we do not), from now on.
 
-        Calls `heard_by`, from any thread, with the name of each member that noted it and is not sealed, and
+        Calls `heard_by`, from any thread, with the report of each member that noted it and is not sealed, and
         with the time right before the question was sent (F6).
         """
 

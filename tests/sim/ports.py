@@ -147,9 +147,9 @@ class SimPeers:
         self._heard: dict[str, Heard] = {}
         self._others = [name for name in host.knows if name != host.name]
         self._epoch: Callable[[], int] = lambda: 0
-        self._heard_by: Callable[[str, float], None] = lambda _name, _sent_at: None
+        self._heard_by: Callable[[NodeReport, float], None] = lambda _report, _sent_at: None
 
-    def carry(self, epoch: Callable[[], int], heard_by: Callable[[str, float], None]) -> None:
+    def carry(self, epoch: Callable[[], int], heard_by: Callable[[NodeReport, float], None]) -> None:
         self._epoch, self._heard_by = epoch, heard_by
 
     def begin(self) -> None:
@@ -188,7 +188,7 @@ class SimPeers:
         if isinstance(answer, Unknown):
             return answer
         if counts_as_heard(answer, holds):
-            self._heard_by(name, sent_at)
+            self._heard_by(answer, sent_at)
         heard = Heard(answer, self._host.clock.now())
         self._heard[name] = heard
         return heard

@@ -51,13 +51,13 @@ class Profiles:
         dice, world = self._dice, self._world
         hosts = world.in_service()
         dice.shuffle(hosts)
-        hosts.sort(key=lambda h: h.life is not None and h.life.holds_lease())
-        done = len(hosts) - (dice.random() < 0.7)
+        hosts.sort(key=self._holds)
+        done = len(hosts) - 1 if dice.random() < 0.7 else len(hosts)
         at = 0.0
         for host in hosts[:done]:
             at += dice.uniform(0.2, 2.0)
             world.scheduler.after(at, lambda host=host: self._tell(host))  # type: ignore[misc]
-        for _ in range(dice.randint(1, 4)):
+        for _again in range(dice.randint(1, 4)):
             # Members vote again a ttl of the lease after their start (P1).
             world.scheduler.after(at + world.timings.ttl_s * dice.uniform(0.9, 1.6), self._hurt)
 
@@ -66,6 +66,9 @@ class Profiles:
                 self._tell(host)
 
         return everybody
+
+    def _holds(self, host: Host) -> bool:
+        return host.life is not None and host.life.holds_lease()
 
     def _tell(self, host: Host) -> None:
         """Its configuration names the profile from now on; its agent is restarted by that."""
@@ -80,7 +83,7 @@ class Profiles:
     def _hurt(self) -> None:
         """The holder falls silent: how early is it missed, and how long does its gate stay open?"""
         hosts = self._world.in_service()
-        holder = next((h for h in hosts if h.life is not None and h.life.holds_lease()), None)
+        holder = next((h for h in hosts if self._holds(h)), None)
         if holder is not None:
             length = self._world.timings.ttl_s * self._dice.uniform(0.3, 1.0)
             self._faults.strike_by_name(self._dice.choice(HURT), holder, length)

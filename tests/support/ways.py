@@ -89,9 +89,9 @@ class NodePeers:
     world: World
     name: str
     epoch: Callable[[], int] = lambda: 0
-    heard_by: Callable[[str, float], None] = lambda _name, _sent_at: None
+    heard_by: Callable[[NodeReport, float], None] = lambda _report, _sent_at: None
 
-    def carry(self, epoch: Callable[[], int], heard_by: Callable[[str, float], None]) -> None:
+    def carry(self, epoch: Callable[[], int], heard_by: Callable[[NodeReport, float], None]) -> None:
         self.epoch, self.heard_by = epoch, heard_by
 
     def reports(self) -> Mapping[str, Heard | Unknown]:
@@ -103,7 +103,7 @@ class NodePeers:
         holds, sent_at, agent = self.epoch(), self.world.clock.now(), self.world.nodes[name].agent
         report = agent.report_to(self.name, holds) if holds else agent.report()
         if counts_as_heard(report, holds):
-            self.heard_by(name, sent_at)
+            self.heard_by(report, sent_at)
         return Heard(report, self.world.clock.now())
 
     def ask_rejoin(self, name: str) -> bool | Unknown:

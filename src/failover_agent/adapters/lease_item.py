@@ -49,6 +49,7 @@ def to_attributes(item: LeaseItem) -> dict[str, dict[str, Any]]:
         "released_by": {"S": item.released_by},
         "unfenced": _names(tuple(f"{h.name} {h.instance_id} {h.nonce}" for h in item.unfenced)),
         "paused": {"S": item.paused},
+        "suspect_after_s": _number(item.suspect_after_s),
     }
 
 
@@ -95,6 +96,7 @@ def _item(found: Attributes, version: int) -> LeaseItem:
         released_by=_later_text(found, "released_by"),
         unfenced=tuple(map(_holder, _later_tuple(found, "unfenced"))),
         paused=_later_text(found, "paused"),
+        suspect_after_s=float(found["suspect_after_s"]["N"]) if "suspect_after_s" in found else 0.0,
     )
 
 

@@ -75,7 +75,7 @@ class HttpPeers:
         self._why: dict[str, str] = {member.name: "not asked yet" for member in others}
         self._published: NodeReport | None = None
         self._epoch: Callable[[], int] = lambda: 0
-        self._heard_by: Callable[[str, float], None] = lambda _name, _sent_at: None
+        self._heard_by: Callable[[NodeReport, float], None] = lambda _report, _sent_at: None
         self._clients = {
             member.name: httpx.Client(
                 base_url=f"https://{_host(member.address)}:{port}",
@@ -116,7 +116,7 @@ class HttpPeers:
                 self._why[name] = answer.why
         return answer
 
-    def carry(self, epoch: Callable[[], int], heard_by: Callable[[str, float], None]) -> None:
+    def carry(self, epoch: Callable[[], int], heard_by: Callable[[NodeReport, float], None]) -> None:
         self._epoch, self._heard_by = epoch, heard_by
 
     def ask_rejoin(self, name: str) -> bool | Unknown:
@@ -211,7 +211,7 @@ class HttpPeers:
         if report.name != name:
             return Unknown(f"its address answers as {report.name}")
         if counts_as_heard(report, holds):
-            self._heard_by(name, sent_at)
+            self._heard_by(report, sent_at)
         return Heard(report, self._clock.now())
 
     def _post(

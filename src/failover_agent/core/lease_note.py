@@ -15,6 +15,8 @@ def to_note(item: LeaseItem) -> dict[str, object]:
     note: dict[str, object] = {name: getattr(item, name) for name in _FIELDS}
     if not item.paused:
         del note["paused"]  # else agents that know no pause take up no lease, and relay none
+    if not item.suspect_after_s:
+        del note["suspect_after_s"]  # an older agent's item is relayed as it is
     return note | {
         "holder": _plain(item.holder) if item.holder else None,
         "sync": _plain(item.sync),

@@ -18,6 +18,8 @@ def renewal(
     server: Server,
     agent: str = "",
     members: tuple[str, ...] = (),
+    *,
+    suspect_after_s: float,
 ) -> LeaseItem:
     """The same epoch once more; names the system as soon as there is one (L6).
 
@@ -27,6 +29,7 @@ def renewal(
         holder=holder,
         token=token,
         ttl_s=ttl_s,
+        suspect_after_s=suspect_after_s,
         system_identifier=old.system_identifier or server.system_identifier,
         timeline=max(old.timeline, server.timeline),
         history=_history(old, server),
@@ -55,6 +58,7 @@ def claim(
     agent: str = "",
     mode: Mode = "async",
     *,
+    suspect_after_s: float,
     fences: bool = False,
 ) -> LeaseItem:
     """The next epoch. Its sync set is empty: nobody vouches for it yet (S2).
@@ -64,13 +68,15 @@ def claim(
     A pause goes on until a person ends it.
     """
     if old is None:
-        return _first(cluster, holder, token, ttl_s, server, agent, mode)
+        first = _first(cluster, holder, token, ttl_s, server, agent, mode)
+        return first.but(suspect_after_s=suspect_after_s)
     return old.but(
         system_identifier=old.system_identifier or server.system_identifier,
         holder=holder,
         epoch=old.epoch + 1,
         token=token,
         ttl_s=ttl_s,
+        suspect_after_s=suspect_after_s,
         timeline=max(old.timeline, server.timeline),
         history=_history(old, server),
         lsn=server.received_lsn,

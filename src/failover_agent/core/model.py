@@ -86,6 +86,7 @@ class LeaseItem:
     released_by: str = ""  # with no holder: the last one, whom seals are against
     unfenced: tuple[Holder, ...] = ()  # held it, did not give it away, not known to be fenced (`fencing`)
     paused: str = ""  # since when (UTC) a person has failover paused (`pausing`); empty: it is not
+    suspect_after_s: float = 0.0  # by which its holder keeps the gate open (F6); 0: an older agent's item
 
     @property
     def last_holder(self) -> str:
@@ -204,6 +205,7 @@ class NodeReport:
     kept: Kept = NOTHING_TOLD  # what WAL it keeps, and for whom; an older agent does not say
     promised: int = 0  # the epoch whose holder it promised not to claim (P1); 0: none
     paused: bool = False  # the lease, as it last knew it, says so; an older agent does not say
+    suspects_after_s: float = 0.0  # of silence of who holds the lease, and no sooner (F6); 0: it does not say
 
 
 @dataclass(frozen=True, slots=True)

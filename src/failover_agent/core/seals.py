@@ -21,7 +21,7 @@ from failover_agent.core.lsn import show
 from failover_agent.core.model import LeaseItem, LeaseSeen, NodeReport, Timings
 from failover_agent.core.promises import anybody_may_claim
 from failover_agent.core.quorum import seals_needed
-from failover_agent.core.suspicion import is_expired
+from failover_agent.core.suspicion import is_expired, suspects_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,12 @@ def ends(seal: Seal, item: LeaseItem) -> bool:
 
 
 def why_not_seal(
-    seen: LeaseSeen, now: float, holder_heard_at: float | None, suspect_after_s: float, asked: Seal
+    seen: LeaseSeen, now: float, holder_heard_at: float | None, own_s: float, asked: Seal
 ) -> str:
     """A vote without effect (F1): why this member would not seal, empty when it would.
 
-    `holder_heard_at` is when the holder itself last answered or asked us; `seen` shows its beats.
+    `holder_heard_at` is when the holder itself last answered or asked us; `seen` shows its beats; `own_s` is
+    this member's own suspect_after.
     """
     item = seen.item
     if (item.cluster, item.epoch, item.sync.version) != (asked.cluster, asked.epoch, asked.version):
@@ -97,7 +98,7 @@ def why_not_seal(
         return ""  # also where its agent still answers: it lost the store, and would block everybody for ever
     if item.holder is None:
         return f"the lease is offered to {item.offered_to}" if item.offered_to else ""
-    return _why_not_missed(seen, now, holder_heard_at, suspect_after_s)
+    return _why_not_missed(seen, now, holder_heard_at, suspects_after_s(item, own_s))
 
 
 def _whose(item: LeaseItem) -> str:
@@ -178,6 +179,15 @@ def _too_few(item: LeaseItem, seals: dict[str, Sealed]) -> str:
     )
 
 
+def is_patient_enough(report: NodeReport, suspect_after_s: float) -> bool:
+    """Whether who reports waits for as long as a holder counts on that goes by `suspect_after_s` (F6).
+
+    Else its own timing is the shorter one, and it has not read yet what that holder wrote. An older agent
+    does not say, and goes by its own alone.
+    """
+    return report.suspects_after_s == 0 or report.suspects_after_s >= suspect_after_s
+
+
 def counts_as_heard(report: NodeReport, epoch: int) -> bool:
     """Whether who reports does not seal soon: it noted who holds the lease and was not sealed then (F6)."""
     return report.noted == epoch > 0 and report.sealed == (0, 0)
@@ -197,12 +207,16 @@ def unchallenged_until(
     as far: `promised` says until when, the margin taken off. Only promises that came while nobody could have
     claimed yet may be in it: k members that are not sealed then, and seal nothing from then on, leave
     |S| - k, one seal too few for the whole time, whoever of them restarts meanwhile (P1).
+
+    Members go by what the item says, where that is more than their own: this node by what is less (an older
+    agent's item says nothing, and they go by their own alone).
     """
     if item.mode == "async" or not item.sync.members:
         return valid_until
-    reach_s, long_ago = timings.suspect_after_s - timings.margin_s, -math.inf
+    suspect_after_s = min(timings.suspect_after_s, item.suspect_after_s or math.inf)
+    reach_s, long_ago = suspect_after_s - timings.margin_s, -math.inf
     heard = [max(answered.get(m, long_ago), promised.get(m, long_ago) - reach_s) for m in item.sync.members]
-    return gate_until(valid_until, beat_sent, heard, item.sync.k, timings.suspect_after_s, timings.margin_s)
+    return gate_until(valid_until, beat_sent, heard, item.sync.k, suspect_after_s, timings.margin_s)
 
 
 def gate_until(

@@ -8,7 +8,7 @@ the clock-rate error. Sending comes before receipt, so nobody compares clocks.
 
 from __future__ import annotations
 
-from failover_agent.core.model import LeaseSeen
+from failover_agent.core.model import LeaseItem, LeaseSeen
 from failover_agent.core.timings import CLOCK_RATE_ERROR
 
 
@@ -31,9 +31,22 @@ def is_expired(seen: LeaseSeen, now: float) -> bool:
     return now >= end and seen.read_at >= end
 
 
-def is_suspected(seen: LeaseSeen, suspect_after_s: float) -> bool:
+def suspects_after_s(item: LeaseItem, own_s: float) -> float:
+    """For how long a node whose own timing is `own_s` must miss the holder of `item` to suspect it.
+
+    The holder keeps its gate open by what it wrote, and binds itself first where it writes less (F6). So
+    nobody suspects it sooner, whose own timing is the shorter one while a cluster is given another profile.
+
+    → patient to balanced, db2 and db3 restarted already: db1's gate was open for 5 s after its last beat,
+    they missed it after 2.5 s, and db2 served beside it.
+    """
+    return max(own_s, item.suspect_after_s)
+
+
+def is_suspected(seen: LeaseSeen, own_s: float) -> bool:
     """Whether successful reads have shown the same token for longer than a healthy holder needs."""
-    return seen.item.holder is not None and seen.read_at - seen.token_seen_at >= suspect_after_s
+    silent_s = seen.read_at - seen.token_seen_at
+    return seen.item.holder is not None and silent_s >= suspects_after_s(seen.item, own_s)
 
 
 def is_free(seen: LeaseSeen, me: str, now: float) -> bool:

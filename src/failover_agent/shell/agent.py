@@ -200,6 +200,7 @@ class Agent:
             kept=self.body.slots.told,
             promised=self.keeper.promises.epoch(),
             paused=bool(self.observer.item and self.observer.item.paused),
+            suspects_after_s=self.body.sealer.suspects_after_s(),
         )
 
     def _sync(self, is_primary: bool) -> SyncProgress | None:

@@ -17,6 +17,7 @@ from failover_agent.core.model import (
     LeaseItem,
     LeaseSeen,
     Mode,
+    NodeReport,
     Server,
     ServerState,
     SyncSet,
@@ -177,9 +178,9 @@ class Keeper:
         if self._failsafe is not None and not for_good:
             self._failsafe.bridge(self._desk)
 
-    def heard_by(self, name: str, sent_at: float) -> None:
-        """Member `name` heard from us, in something sent at `sent_at`, that we hold the lease (F6)."""
-        self._desk.heard_by(name, sent_at)
+    def heard_by(self, report: NodeReport, sent_at: float) -> None:
+        """Who reports heard from us, in something sent at `sent_at`, that we hold the lease (F6)."""
+        self._desk.heard_by(report, sent_at)
 
     def alone(self) -> Mine | None:
         """The lease while nobody can have claimed it, by the fast path either (F6); else None.
@@ -280,6 +281,7 @@ class Keeper:
                 desk.facts,
                 who.agent,
                 self._first_mode,
+                suspect_after_s=self._timings.suspect_after_s,
                 fences=who.fences,
             )
             condition = Absent() if old is None else Version(old.epoch, old.token)

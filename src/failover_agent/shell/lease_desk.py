@@ -23,6 +23,7 @@ from failover_agent.core.model import (
     Landed,
     LeaseItem,
     Mode,
+    NodeReport,
     Refused,
     Server,
     ServerState,
@@ -33,7 +34,7 @@ from failover_agent.core.model import (
     WriteOutcome,
 )
 from failover_agent.core.promises import is_no_answer, is_silence
-from failover_agent.core.seals import unchallenged_until
+from failover_agent.core.seals import is_patient_enough, unchallenged_until
 from failover_agent.core.snapshot import Mine
 from failover_agent.core.suspicion import valid_until
 from failover_agent.errors import AgentError, CarriedByPromises
@@ -129,13 +130,15 @@ class LeaseDesk:
             for item in items
         )
 
-    def heard_by(self, name: str, sent_at: float) -> None:
-        """Member `name` heard, and will not forget, what we sent at `sent_at`: that we hold the lease (F6).
+    def heard_by(self, report: NodeReport, sent_at: float) -> None:
+        """Who reports heard, and will not forget, what we sent at `sent_at`: that we hold the lease (F6).
 
         Called by who hears the answer: a renewal that is under way does not keep the gate waiting.
         """
+        if not is_patient_enough(report, self.timings.suspect_after_s):
+            return
         with self.gate.lock:
-            self.answered[name] = max(sent_at, self.answered.get(name, sent_at))
+            self.answered[report.name] = max(sent_at, self.answered.get(report.name, sent_at))
             self.follow_with_gate()
 
     def promised_by(self, name: str, epoch: int, until: float) -> None:
@@ -189,6 +192,7 @@ class LeaseDesk:
             server,
             self.id.agent,
             self.id.claimants,
+            suspect_after_s=self.timings.suspect_after_s,
         )
         still = tuple(h for h in item.unfenced if (item.epoch, h.instance_id) not in self.fenced)
         return item.but(unfenced=still)
@@ -217,7 +221,7 @@ class LeaseDesk:
                 return
             self.shorten(self.ends(pending))
             self.pending = pending
-            if promise is not None:
+            if promise is not None or item.suspect_after_s < old.suspect_after_s:
                 self._bound_gate(mine.epoch)
 
     def _bound_gate(self, epoch: int) -> None:

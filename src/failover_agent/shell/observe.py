@@ -9,7 +9,7 @@ from failover_agent.core.model import Heard, LeaseItem, LeaseSeen, Server, Serve
 from failover_agent.core.other_facts import i_start_for_somebody_else
 from failover_agent.core.promotion import Standing
 from failover_agent.core.snapshot import Snapshot
-from failover_agent.core.suspicion import expires_at, is_suspected
+from failover_agent.core.suspicion import expires_at, is_suspected, suspects_after_s
 from failover_agent.errors import AgentError
 from failover_agent.shell.body import HALF_REWOUND, Body
 
@@ -232,7 +232,8 @@ class Observer:
         timings, clock = self._body.settings.timings, self._body.ports.clock
         if not isinstance(lease, LeaseSeen) or not is_suspected(lease, timings.suspect_after_s):
             return
-        left_s = self._body.sealer.heard_at(lease.item.last_holder) + timings.suspect_after_s - clock.now()
+        due_s = suspects_after_s(lease.item, timings.suspect_after_s)
+        left_s = self._body.sealer.heard_at(lease.item.last_holder) + due_s - clock.now()
         if 0 < left_s <= AHEAD_S:
             clock.wait(threading.Event(), left_s + EDGE_S)
 
@@ -243,7 +244,8 @@ class Observer:
             return timings.poll_s
         now, heard_at = self._body.ports.clock.now(), self._body.sealer.heard_at(self.holder_name)
         # A beat is missed by a read that comes after the time, silence by the end of a look.
-        missed = max(self._lease.token_seen_at, heard_at - AHEAD_S) + timings.suspect_after_s
+        due_s = suspects_after_s(self._lease.item, timings.suspect_after_s)
+        missed = max(self._lease.token_seen_at, heard_at - AHEAD_S) + due_s
         moments = (expires_at(self._lease), missed)
         return min([timings.poll_s, *(moment - now for moment in moments if moment > now)])
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from failover_agent.core.model import LeaseSeen, Timings
 from failover_agent.core.seals import Seal, Sealed, ends, why_not_seal
 from failover_agent.core.snapshot import Snapshot
+from failover_agent.core.suspicion import suspects_after_s
 from failover_agent.errors import AgentError, PeerRefused
 from failover_agent.killpoints import at
 from failover_agent.ports import Clock, Notebook, Postgres
@@ -158,6 +159,11 @@ class Sealer:
         has passed since it asked: either the vote for it comes later, or the seal came before (F6).
         """
         self._hear(holder, self._clock.now())
+
+    def suspects_after_s(self) -> float:
+        """For how long a holder must be silent before this node votes for a seal against it (F6)."""
+        seen, own_s = self._seen, self._timings.suspect_after_s
+        return suspects_after_s(seen.item, own_s) if seen is not None else own_s
 
     def heard_at(self, holder: str) -> float:
         """When `holder` last answered or asked; long ago where it never did."""

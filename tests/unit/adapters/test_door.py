@@ -158,7 +158,7 @@ def test_who_says_that_it_holds_the_lease_is_heard_in_its_certificates_name(
     peers.ask("db1")
     assert doorway.agent.heard == [], "who holds nothing says nothing"
 
-    peers.carry(lambda: 7, lambda name, _sent_at: heard.append(name))
+    peers.carry(lambda: 7, lambda report, _sent_at: heard.append(report.name))
     peers.ask("db1")
 
     assert doorway.agent.heard == [("db2", 7)]

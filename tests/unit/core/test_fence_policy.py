@@ -29,7 +29,8 @@ def holding(item: LeaseItem, **more: object) -> a.Snapshot:
 
 
 def claim(old: LeaseItem, *, fences: bool = True) -> LeaseItem:
-    return lease_writes.claim("c", old, ME, "t2", 6.0, Server(STANDBY.state, "s1", 1, 500), fences=fences)
+    server = Server(STANDBY.state, "s1", 1, 500)
+    return lease_writes.claim("c", old, ME, "t2", 6.0, server, suspect_after_s=2.5, fences=fences)
 
 
 def test_a_claim_names_whom_it_takes_the_lease_from_and_not_who_gave_it_away() -> None:
@@ -61,7 +62,7 @@ def test_a_cluster_that_was_never_written_to_fences_nobody() -> None:
 
 
 def test_renewals_and_releases_keep_the_names() -> None:
-    assert lease_writes.renewal(CLAIMED, ME, "t3", 6.0, STANDBY).unfenced == (OLD,)
+    assert lease_writes.renewal(CLAIMED, ME, "t3", 6.0, STANDBY, suspect_after_s=2.5).unfenced == (OLD,)
     assert lease_writes.release(CLAIMED, "", "t3", STANDBY).unfenced == (OLD,)
 
 

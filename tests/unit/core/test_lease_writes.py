@@ -28,7 +28,7 @@ CALM = VOUCHED.but(mode="async", sync=SyncSet(version=7), may_claim=(), schema_v
 
 
 def claimed(old: LeaseItem | None, mode: Mode = "async") -> LeaseItem:
-    return claim("c", old, B, "new", 6, STANDBY, mode=mode)
+    return claim("c", old, B, "new", 6, STANDBY, mode=mode, suspect_after_s=2.5)
 
 
 def test_after_a_claim_only_the_claimant_may_come_back() -> None:
@@ -104,7 +104,7 @@ def test_a_pause_goes_through_every_write_until_it_is_ended_and_agents_that_know
 
     assert paused == calm.but(paused="2026-11-29T14:52:29Z", schema_version=3)
     for item in (
-        renewal(paused, A, "t2", 6, STANDBY),
+        renewal(paused, A, "t2", 6, STANDBY, suspect_after_s=2.5),
         claimed(paused),
         claimed(release(paused, "b", "t2", STANDBY)),
     ):

@@ -51,14 +51,16 @@ def test_the_lease_names_the_history_of_the_timeline_it_names() -> None:
     on_one = Server(ServerState.STANDBY, "s1", 1, 500)
     restored = Server(ServerState.PRIMARY, "s1", 3, 700)
 
-    assert renewal(ITEM, HOLDER, "u", 6, promoted).history == promoted.history
-    assert claim("c", ITEM, HOLDER, "u", 6, on_one).history == ITEM.history
+    assert renewal(ITEM, HOLDER, "u", 6, promoted, suspect_after_s=2.5).history == promoted.history
+    assert claim("c", ITEM, HOLDER, "u", 6, on_one, suspect_after_s=2.5).history == ITEM.history
     assert release(ITEM, "", "u", promoted).history == promoted.history
-    assert renewal(ITEM, HOLDER, "u", 6, restored).history == (), "of timeline 3 nothing is known"
+    assert renewal(ITEM, HOLDER, "u", 6, restored, suspect_after_s=2.5).history == (), (
+        "of timeline 3 nothing is known"
+    )
 
 
 def test_only_the_last_lines_of_a_long_history_are_kept() -> None:
     forks = tuple(Fork(t, t * 100) for t in range(1, 31))
     long = Server(ServerState.PRIMARY, "s1", 31, 4000, history=forks)
 
-    assert renewal(ITEM, HOLDER, "u", 6, long).history == forks[-FORKS_KEPT:]
+    assert renewal(ITEM, HOLDER, "u", 6, long, suspect_after_s=2.5).history == forks[-FORKS_KEPT:]
