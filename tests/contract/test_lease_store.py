@@ -44,6 +44,7 @@ FULL = LeaseItem(
     released_by="db2",
     unfenced=(Holder("db3", "i-3", "nonce-3"), Holder("db4", "i-4", "nonce-4")),
     paused="2026-11-29T14:52:29Z",
+    suspect_after_s=2.5,
 )
 
 
@@ -201,6 +202,18 @@ def test_a_table_that_does_not_exist_is_unknown_and_named(server: MotoServer) ->
         assert "nowhere" in answer.why
 
 
+def test_an_older_agents_item_says_nothing_of_what_came_after_it(server: MotoServer) -> None:
+    server.empty()
+    client = dynamodb_client(server.url)
+    store = DynamoLeaseStore(client, table=TABLE, cluster="primacy", request_timeout_s=30)
+    store.write(FULL, only_if=Absent())
+    item = client.get_item(TableName=TABLE, Key={"cluster": {"S": "primacy"}, "item": {"S": "lease"}})["Item"]
+    older = {name: value for name, value in item.items() if name not in ("paused", "suspect_after_s")}
+    client.put_item(TableName=TABLE, Item=older)
+
+    assert store.read() == FULL.but(paused="", suspect_after_s=0.0)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -210,6 +223,7 @@ def test_a_table_that_does_not_exist_is_unknown_and_named(server: MotoServer) ->
         {"token": {"N": "1"}},
         {"claim_needs": {"S": "luck"}},
         {"mode": {"S": "hope"}},
+        {"suspect_after_s": {"S": "long"}},
     ],
     ids=str,
 )

@@ -76,6 +76,7 @@ class World:
         self.failsafe = failsafe
         self.relay = relay
         self.timings = timings
+        self.given: dict[str, Timings] = {}  # to these nodes since; from the next life of their agents on
         self.mode: Mode = mode
         self.leave_after_s = leave_after_s
         self.most_members = most_members
@@ -152,7 +153,7 @@ class World:
             others=tuple(m for n, m in self._members.items() if n != node.name),
             boot_id=f"{node.name} boot {node.boots}",
             interface_id=f"eni-{node.name}",
-            timings=self.timings,
+            timings=self.given.get(node.name, self.timings),
             endpoints=(Endpoint("writer", VIP, 5432),),
             lag_limit_bytes=self.lag_limit_bytes,
             mode=self.mode,

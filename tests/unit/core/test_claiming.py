@@ -65,6 +65,20 @@ def test_members_are_asked_once_the_primary_is_missed_on_both_ways() -> None:
     assert rule(heard) == "following"
 
 
+def test_a_holder_that_keeps_its_gate_open_for_longer_is_missed_later_on_both_ways() -> None:
+    """F6: it goes by another profile still, or already; an older agent does not say."""
+    patient, fast = ITEM.but(suspect_after_s=4.0), ITEM.but(suspect_after_s=1.5)
+
+    def at(item: LeaseItem, silent_s: float) -> str:
+        return rule(missing.but(lease=LeaseSeen(item, NOW - silent_s, NOW)))
+
+    assert at(patient, 3.9) != "campaign"
+    assert at(patient, 4.0) == "campaign"
+    for item in (fast, ITEM):
+        assert at(item, TIMES.suspect_after_s - 0.1) != "campaign"
+        assert at(item, TIMES.suspect_after_s) == "campaign"
+
+
 def test_silence_of_the_store_is_no_missed_beat() -> None:
     unread = missing.but(lease=LeaseSeen(ITEM, NOW - 10, NOW - 9))
 

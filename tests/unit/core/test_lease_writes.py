@@ -96,6 +96,15 @@ def test_a_primary_starts_waiting_for_no_less_than_the_lease_may_count_on() -> N
     assert at_start(NOBODY, [one, SyncSet(("e",), 1, 8)]) is None
 
 
+def test_every_holder_writes_by_what_it_keeps_its_gate_open() -> None:
+    """F6: also over what the holder before wrote, and where there was none."""
+    patient = VOUCHED.but(suspect_after_s=8.0)
+
+    assert renewal(patient, A, "t2", 6, STANDBY, suspect_after_s=2.5).suspect_after_s == 2.5
+    assert claimed(patient).suspect_after_s == 2.5
+    assert claimed(None).suspect_after_s == 2.5
+
+
 @pytest.mark.parametrize(("calm", "version"), [(VOUCHED, 2), (CALM, 1)])
 def test_a_pause_goes_through_every_write_until_it_is_ended_and_agents_that_know_none_keep_off(
     calm: LeaseItem, version: int

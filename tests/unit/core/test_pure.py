@@ -166,11 +166,17 @@ def test_a_lease_survives_its_note() -> None:
     assert from_note(to_note(released)) == released
     paused = replace(item, paused="2026-11-29T14:52:29Z", schema_version=3)
     assert from_note(json.loads(json.dumps(to_note(paused)))) == paused
+    patient = replace(item, suspect_after_s=8.0)
+    assert from_note(json.loads(json.dumps(to_note(patient)))) == patient
 
 
 def test_a_note_without_a_pause_has_no_word_of_it() -> None:
     """An agent that knows none refuses what it does not know: it would take up no lease, and carry none."""
     assert "paused" not in to_note(ITEM)
+
+
+def test_a_note_of_an_older_agents_item_says_no_more_than_the_item() -> None:
+    assert "suspect_after_s" not in to_note(replace(ITEM, suspect_after_s=0.0))
 
 
 def test_a_note_of_an_older_agent_is_read_and_a_newer_ones_is_not() -> None:

@@ -15,6 +15,7 @@ from failover_agent.core.seals import (
     counts_as_heard,
     ends,
     gate_until,
+    is_patient_enough,
     unchallenged_until,
     why_not_claim,
     why_not_seal,
@@ -170,6 +171,21 @@ def test_who_heard_the_primary_on_either_way_refuses() -> None:
     assert vote(seen(SUSPECT_S - 0.1)).startswith("a renewed its lease")
 
 
+def test_who_is_less_patient_than_the_holder_counts_on_refuses_for_as_long_as_that() -> None:
+    """F6: the holder's gate is open by what it wrote, whatever the member was given since."""
+
+    def voted(item: LeaseItem, token_age_s: float, heard_ago_s: float) -> str:
+        return vote(LeaseSeen(item, token_seen_at=NOW - token_age_s, read_at=NOW), heard_ago_s)
+
+    patient = ITEM.but(ttl_s=20, suspect_after_s=8.0)
+    assert voted(patient, 8.0, 8.0) == ""
+    assert voted(patient, 8.0, 7.9) == "a answered 7.9 s ago"
+    assert voted(patient, 7.9, 8.0).startswith("a renewed its lease")
+    fast = ITEM.but(suspect_after_s=1.5)
+    assert voted(fast, SUSPECT_S, SUSPECT_S - 0.1) == "a answered 2.4 s ago"
+    assert voted(fast, SUSPECT_S - 0.1, SUSPECT_S).startswith("a renewed its lease")
+
+
 def test_reads_that_failed_are_no_missed_beat() -> None:
     """The token is old because nobody could read, not because nobody wrote (L4)."""
     unread = LeaseSeen(ITEM, token_seen_at=NOW - 10, read_at=NOW - 9)
@@ -249,6 +265,20 @@ def test_the_gate_of_an_item_that_promises_nothing_is_open_as_long_as_the_lease(
     assert bound(quorum.but(sync=SyncSet(version=8))) == 1000.0
 
 
+def test_the_gate_goes_by_the_less_patient_of_the_item_and_the_holder() -> None:
+    """Members go by the more patient of the item and their own: those may be less than the holder's."""
+    quorum = ITEM.but(mode="quorum")
+
+    def bound(suspect_after_s: float, **promised: float) -> float:
+        item, heard = quorum.but(suspect_after_s=suspect_after_s), {"b": 110.0, "c": 105.0}
+        return unchallenged_until(item, 1000.0, 100.0, heard, PROFILES["balanced"], promised)
+
+    assert bound(8.0) == bound(2.5) == 106.5
+    assert bound(1.5) == 105.5
+    assert bound(0.0) == 106.5, "an older agent's item: members go by their own"
+    assert bound(1.5, c=109.0) == 109.0, "a promise is not about suspicion"
+
+
 def test_a_promise_of_k_members_holds_the_gate_open_until_it_ends() -> None:
     quorum = ITEM.but(mode="quorum")
 
@@ -269,3 +299,12 @@ def test_an_answer_counts_as_heard_only_of_who_noted_it_and_was_not_sealed() -> 
     assert not counts_as_heard(noted, 5)
     assert not counts_as_heard(replace(noted, noted=0), 0)
     assert not counts_as_heard(replace(noted, sealed=(4, 7)), 4)
+
+
+def test_who_seals_sooner_than_the_holder_counts_on_is_not_counted_on() -> None:
+    member = NodeReport("b", "z", "i", Unknown("not asked"), 4, holds_lease=False, suspects_after_s=SUSPECT_S)
+
+    assert is_patient_enough(member, SUSPECT_S)
+    assert is_patient_enough(member, 1.5)
+    assert not is_patient_enough(member, 8.0)
+    assert is_patient_enough(replace(member, suspects_after_s=0.0), 8.0), "an older agent does not say"
