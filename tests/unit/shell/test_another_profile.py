@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tests.support.quorum import quorum
+from tests.support.safety import overlapping_gates
 from tests.support.world import World
 
 from failover_agent.core.model import Absent, LeaseItem, NodeReport, Timings, Version, WriteOutcome
@@ -62,7 +63,7 @@ def test_members_that_were_restarted_first_miss_the_holder_when_its_gate_is_shut
 
     world.run_until(lambda: any(world.acknowledges(name) for name in ("db2", "db3")))
 
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
     assert world.clock.time - began >= PATIENT.suspect_after_s - PATIENT.beat_s
 
 
@@ -102,7 +103,7 @@ def test_the_whole_cluster_is_missed_as_soon_as_its_new_profile_says() -> None:
 
     world.run_until(lambda: any(world.acknowledges(name) for name in ("db2", "db3")))
 
-    assert world.overlapping_gates() == []
+    assert overlapping_gates(world) == []
     assert world.clock.time - began < BALANCED.suspect_after_s
 
 
