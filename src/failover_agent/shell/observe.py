@@ -102,8 +102,8 @@ class Observer:
         if self._astray is None:
             assert isinstance(seen.server, Server), "it is seen as starting"
             end = self._body.ports.postgres.wal_end()
-            own = end if isinstance(end, int) else 0
-            self._astray = (own < seen.server.whole_from, seen.now)
+            # Where it cannot be read, what may be a recovery that gets on is left alone.
+            self._astray = (isinstance(end, int) and end < seen.server.whole_from, seen.now)
         lacks, since = self._astray
         return seen.now - since if lacks else 0.0
 
