@@ -300,7 +300,13 @@ class LeaseDesk:
         self.journal.fine(CARRIED)
 
     def _measure(self, old: Mine) -> None:
-        """By what renewals gave: whoever is carried past it missed by more than nearly."""
+        """By what renewals gave: whoever is carried past it missed by more than nearly.
+
+        What an earlier life wrote by another ttl is no measure of this one's. → fast to patient: of a ttl of
+        3 s a margin of 3 s left nothing to divide by, and the holder's agent died of it.
+        """
+        if old.item.ttl_s != self.timings.ttl_s:
+            return
         right_s = old.item.ttl_s - self.timings.margin_s
         used = near_miss.share_used(self.clock.now(), self.renewed_until or old.valid_until, right_s)
         self.renewals = near_miss.add(self.renewals, used)

@@ -170,6 +170,24 @@ def test_a_shorter_ttl_in_the_next_life_binds_before_the_store_may_show_it(
         s.link.deliver_zombies()
 
 
+def test_a_life_with_a_margin_as_long_as_the_ttl_of_the_last_one_renews_and_counts_only_its_own() -> None:
+    """As fast becomes patient: nothing is left of the old ttl to measure the first renewal by."""
+    fast, patient = PROFILES["fast"], PROFILES["patient"]
+    assert fast.ttl_s == patient.margin_s
+    first = Setup(fast)
+    first.hold().renew_now()
+    first.keeper.leave(for_good=False)
+    s = Setup(patient, life=2, before=first)
+    assert s.keeper.adopt()
+
+    s.keeper.round()
+    assert s.keeper.renewals().count == 0
+    assert s.keeper.holds(1)
+    s.clock.time += patient.beat_s
+    s.keeper.round()
+    assert s.keeper.renewals().count == 1
+
+
 def test_validity_counts_from_the_first_sending_not_from_the_retry() -> None:
     s = Setup()
     keeper = s.hold()
