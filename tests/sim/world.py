@@ -58,7 +58,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         dice = self.dice_for("shape")
-        self.profile, self.profile_to = profiles.draw(self.dice_for("profiles"), dice.choice(_PROFILES))
+        self.profile, self.profile_to = profiles.draw(self.dice_for("timings"), dice.choice(_PROFILES))
         self.timings: Timings = PROFILES[self.profile]  # that it begins with
         self.timings_to: Timings = PROFILES[self.profile_to]  # and that it ends with
         given = (self.timings, self.timings_to)
