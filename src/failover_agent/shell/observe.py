@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 
 from failover_agent.core.model import Heard, LeaseItem, LeaseSeen, Server, ServerState, Unknown
-from failover_agent.core.other_facts import i_start_for_somebody_else
+from failover_agent.core.other_facts import ASTRAY_S, i_start_for_somebody_else
 from failover_agent.core.promotion import Standing
 from failover_agent.core.snapshot import Snapshot
 from failover_agent.core.suspicion import expires_at, is_suspected, suspects_after_s
@@ -27,7 +27,8 @@ class Observer:
         self._unstreamed_since: float | None = None
         self._unmoved: tuple[int, float] | None = None  # how far a standby's WAL goes, since when
         self._replayed: tuple[int, float] | None = None  # how far a standby has replayed, since when
-        self._astray: tuple[bool, float] | None = None  # whether what starts lacks WAL, since when
+        self._astray_since: float | None = None
+        self._lacks_wal: bool | None = None  # what has been starting since then; None: not read
         self._wal_end = 0  # of the stopped server, 0: not read
         self._ignore_before = 0.0  # reports heard earlier were believed by who slept since
         self.reaches_ec2 = False
@@ -95,17 +96,19 @@ class Observer:
         return seen.but(astray_s=self._time_astray(seen))
 
     def _time_astray(self, seen: Snapshot) -> float:
-        """For how long; its own WAL, read once per start, tells whether it could get ready without more."""
+        """For how long; its own WAL, read once where that takes a while, tells whether it needs more."""
         if not i_start_for_somebody_else(seen) or self._body.vigil.health.hung:
-            self._astray = None
+            self._astray_since = self._lacks_wal = None
             return 0.0
-        if self._astray is None:
+        if self._astray_since is None:
+            self._astray_since = seen.now
+        astray_s = seen.now - self._astray_since
+        if self._lacks_wal is None and astray_s >= ASTRAY_S:
             assert isinstance(seen.server, Server), "it is seen as starting"
             end = self._body.ports.postgres.wal_end()
             # Where it cannot be read, what may be a recovery that gets on is left alone.
-            self._astray = (isinstance(end, int) and end < seen.server.whole_from, seen.now)
-        lacks, since = self._astray
-        return seen.now - since if lacks else 0.0
+            self._lacks_wal = isinstance(end, int) and end < seen.server.whole_from
+        return astray_s if self._lacks_wal else 0.0
 
     def _lease_seen(self) -> LeaseSeen | Unknown | None:
         mine, clock = self._body.keeper.mine(), self._body.ports.clock
@@ -219,7 +222,7 @@ class Observer:
         """Believe nothing that was seen before now; what was to happen within a time gets it anew (N7)."""
         self._lease = None
         self._unstreamed_since = self._unmoved = self._replayed = None
-        self._astray = None
+        self._astray_since = self._lacks_wal = None
         self._body.vigil.forget()
         self._ignore_before = self._body.ports.clock.now()
 
