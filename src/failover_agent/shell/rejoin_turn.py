@@ -10,6 +10,7 @@ that does not answer.
 
 from __future__ import annotations
 
+import math
 import threading
 
 from failover_agent.core.model import Heard, Server, ServerState
@@ -18,6 +19,7 @@ from failover_agent.shell.keeper import Keeper
 from failover_agent.shell.synchroniser import Synchroniser
 
 TURN_S = 30.0  # a rejoining node that does not ask again for its turn loses it
+ASKS_AGAIN_S = 5.0  # within this a node that was refused has rested and asked again
 
 
 class RejoinTurn:
@@ -41,6 +43,7 @@ class RejoinTurn:
         self._lock = threading.Lock()
         self._granted: tuple[str, float] = ("", 0.0)  # who rejoins, until when unless renewed
         self._asked: tuple[int, float] = (0, 0.0)  # first in this epoch, when
+        self._refused_at: dict[str, float] = {}  # when a node was last told to ask again; never: -inf
         self._left_at: dict[str, float] = {}  # since when a node is kept out of the sync set
 
     def grant(self, name: str) -> bool:
@@ -57,7 +60,9 @@ class RejoinTurn:
             if owner != name and self._left_by_another_holder(name, now):
                 return False
             self._granted = (name, now + TURN_S)
-            return self._is_free_of_promises(name, now)
+            free = self._is_free_of_promises(name, now)
+            self._refused_at[name] = -math.inf if free else now
+            return free
 
     def _is_free_of_promises(self, name: str, now: float) -> bool:
         """Whether nothing counts on the node's data any more; it is asked again until then."""
@@ -70,11 +75,13 @@ class RejoinTurn:
         """Let who is whole again, and streams, vouch for commits again.
 
         → a standby that cannot stream rests between two questions; taken for whole, it never left for good.
+        → one that streams, and whose promotion was abandoned, rested as well, and was refused for ever.
         """
         with self._lock:
             for name in self._synchroniser.leaving():
                 left_at = self._left_at.setdefault(name, self._clock.now())
-                if self._is_whole(name, left_at) and self._streams(name):
+                asks_again = self._clock.now() < self._refused_at.get(name, -math.inf) + ASKS_AGAIN_S
+                if not asks_again and self._is_whole(name, left_at) and self._streams(name):
                     self._synchroniser.returns(name)
                     del self._left_at[name]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.support.world import World
 
-from failover_agent.shell.rejoin_turn import TURN_S
+from failover_agent.shell.jobs import REST_S
+from failover_agent.shell.rejoin_turn import ASKS_AGAIN_S, TURN_S
 
 
 def three_after_a_failover() -> World:
@@ -72,3 +73,20 @@ def test_an_answer_that_may_be_older_than_the_job_ends_no_turn() -> None:
     world = a_grant_to_db2()
     world.run(world.timings.request_timeout_s / 2)
     assert not world.nodes["db1"].agent.grant_rejoin("db3")
+
+
+def test_a_standby_that_streams_and_asks_again_and_again_gets_its_turn() -> None:
+    """→ its promotion was abandoned; between two questions it counted as whole and vouched again."""
+    world = World("db1", "db2", "db3", mode="quorum")
+    assert world.bring_up() == "db1"
+    world.run(TURN_S + 1)
+    holder, asked = world.nodes["db1"].agent, 0
+
+    while not holder.grant_rejoin("db2"):
+        asked += 1
+        assert asked < 10, "refused for ever"
+        world.run(REST_S + 0.1)
+
+    assert "db2" not in world.lease().sync.members
+    world.run(ASKS_AGAIN_S + 10)
+    assert "db2" in world.lease().sync.members, "who asks no more vouches again"
