@@ -22,8 +22,9 @@ def write(file: Path, first: int, seeds: int, failed: Sequence[int], took_s: flo
 def part(first: int, seeds: int, failed: Sequence[int], took_s: float) -> str:
     """The two versions name what was run and by what; nothing here changes with every commit."""
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, primacy {own_version()}"
+    which = f" (seed {', '.join(map(str, failed))})" if failed else ""
     return (
-        f"Seeds {first} to {first + seeds - 1}: {', '.join(map(str, failed)) or 'none'} with anomalies,"
+        f"Seeds {first} to {first + seeds - 1}: {len(failed)} with anomalies{which},"
         f" in {took_s / 60:.1f} minutes.\n"
         f"Made by `./run sim --seeds {seeds} --seed {first} --page docs/simulation.md`\n"
         f"on {time.strftime('%Y-%m-%d', time.gmtime())}: {machine}."

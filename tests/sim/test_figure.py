@@ -34,5 +34,5 @@ def test_a_run_replaces_its_part_of_the_page_and_no_other(page: Path) -> None:
 
 
 def test_the_seeds_that_showed_anomalies_are_named() -> None:
-    assert "Seeds 101 to 300: 104, 230 with" in figure.part(101, 200, [104, 230], 60.0)
-    assert "Seeds 1 to 50: none with" in figure.part(1, 50, [], 60.0)
+    assert "Seeds 101 to 300: 2 with anomalies (seed 104, 230)" in figure.part(101, 200, [104, 230], 60.0)
+    assert "Seeds 1 to 50: 0 with anomalies," in figure.part(1, 50, [], 60.0)
