@@ -199,7 +199,6 @@ class Faults(NetworkFaults):
     def _lie_in_wait(self, name: str, kind: Callable[[Host, float], Undo | None], length: float) -> None:
         """Strike when an agent does what is dangerous: right after it asked, before the answer."""
         moment, delay = self._dice.choice(AMBUSHED), self._dice.uniform(0, 0.03)
-
         after = self._world.scheduler.after
         self.trap(moment, lambda host: after(delay, lambda: self._strike(name, kind, host, length)))
 
