@@ -12,9 +12,11 @@ import ctypes
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+THERE_S = 60.0
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -60,13 +62,28 @@ def node_with_neighbours(prefix: str) -> Iterator[tuple[str, str, str]]:
                     ip("-n", where, "addr", "add", f"{six}{last}/64", "dev", device, "nodad")
                     ip("-n", where, "link", "set", device, "up")
         for number, name in ((1, client), (2, member)):
-            with entered(name), contextlib.suppress(ConnectionRefusedError):
+            with entered(name):
                 # The first packet over IPv6 waits a second for its neighbour; no test shall.
-                socket.create_connection((f"fd00:{number}::1", 9), timeout=5).close()
+                until_there(f"fd00:{number}::1")
         yield node, client, member
     finally:
         for name in (node, client, member):
             subprocess.run(("ip", "netns", "del", name), check=False, capture_output=True)
+
+
+def until_there(address: str) -> None:
+    """Until a connection is refused: on a machine that stands still a neighbour may not be found at once."""
+    found: OSError = TimeoutError(address)
+    until = time.monotonic() + THERE_S
+    while time.monotonic() < until:
+        try:
+            socket.create_connection((address, 9), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        except OSError as error:
+            found = error
+            time.sleep(0.1)
+    raise found
 
 
 def _sweep(prefix: str) -> None:

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 USER = "postgres"
 MEMBERS = {"db1": "10.9.0.1", "db2": "10.9.0.2"}
-READY_S = 20.0
+READY_S = 120.0
 # Until a fact that nothing stands in the way of has come true: initdb alone may take a minute on a busy
 # machine, and an archiver that failed three times rests for one.
 SOON_S = 180.0
@@ -109,7 +109,7 @@ class CgroupUnit:
         return [int(line) for line in listing.read_text().split()] if listing.exists() else []
 
     def remove(self) -> None:
-        self.kill(10)
+        self.kill(60)
         self._cgroup.rmdir()
 
 
