@@ -63,6 +63,9 @@ def _load(text: str, what: str) -> None:
     try:
         done = programs.run(("nft", "-f", "-"), stdin=text, timeout_s=NFT_TIMEOUT_S)
     except (programs.TookTooLong, OSError) as error:
-        raise PostgresFailed(f"{what}: nft could not be run: {error}", hint="Install nftables.") from error
+        raise PostgresFailed(
+            f"{what}: nft could not be run: {error}",
+            hint="Is nftables installed? Else this host stood still.",
+        ) from error
     if not done.ok:
         raise PostgresFailed(f"{what}: {done.last_words()}", hint="The agent needs CAP_NET_ADMIN.")

@@ -156,7 +156,9 @@ class NftGate:
                 ("nft", "-f", "-"), stdin=text, timeout_s=NFT_TIMEOUT_S, on_start=self._ours.add
             )
         except (programs.TookTooLong, OSError) as error:
-            raise GateFailed(f"nft could not be run: {error}", hint="Install nftables.") from error
+            raise GateFailed(
+                f"nft could not be run: {error}", hint="Is nftables installed? Else this host stood still."
+            ) from error
         if not done.ok:
             raise GateFailed(f"nft refused the gate's table: {done.last_words()}", hint=_HINT_RELOAD)
 
@@ -172,7 +174,9 @@ def _nft(argv: tuple[str, ...], stdin: str = "") -> str | None:
     try:
         done = programs.run(argv, stdin=stdin, timeout_s=NFT_TIMEOUT_S)
     except (programs.TookTooLong, OSError) as error:
-        raise GateFailed(f"nft could not be run: {error}", hint="Install nftables.") from error
+        raise GateFailed(
+            f"nft could not be run: {error}", hint="Is nftables installed? Else this host stood still."
+        ) from error
     return done.out if done.ok else None
 
 
