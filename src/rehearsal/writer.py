@@ -93,7 +93,7 @@ def prepare(dsn: str) -> None:
         except psycopg.OperationalError:
             if time.monotonic() >= until:
                 raise
-            time.sleep(AGAIN_S)
+            time.sleep(AGAIN_S)  # nothing on this host is told when a door elsewhere opens
 
 
 if __name__ == "__main__":

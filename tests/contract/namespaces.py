@@ -12,9 +12,10 @@ import ctypes
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from failover_agent.adapters.systemd import looks
 
 THERE_S = 60.0
 _CLONE_NEWNET = 0x40000000
@@ -74,15 +75,13 @@ def node_with_neighbours(prefix: str) -> Iterator[tuple[str, str, str]]:
 def until_there(address: str) -> None:
     """Until a connection is refused: on a machine that stands still a neighbour may not be found at once."""
     found: OSError = TimeoutError(address)
-    until = time.monotonic() + THERE_S
-    while time.monotonic() < until:
+    for _left in looks(THERE_S, 0.1):
         try:
             socket.create_connection((address, 9), timeout=5).close()
         except ConnectionRefusedError:
             return
         except OSError as error:
             found = error
-            time.sleep(0.1)
     raise found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.support.world import World
+from tests.unit.shell.test_accepted_loss import too_far_behind
 
 from failover_agent.shell.agent import Agent
 
@@ -91,12 +92,7 @@ def test_without_a_holder_there_is_nobody_to_hand_over() -> None:
 
 
 def test_a_loss_that_cannot_be_noted_is_refused_by_the_name_of_the_store() -> None:
-    world = World("db1", "db2", lag_limit_bytes=100)
-    world.bring_up()
-    world.lagging.add("db2")
-    world.run(10)
-    world.power_off("db1")
-    world.run(60)
+    world = too_far_behind()
     world.no_notes.add("db2")
 
     told = refused(world, "db2", lambda a: a.request_failover("db2", accept_loss=True))
