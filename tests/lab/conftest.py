@@ -16,6 +16,8 @@ from rehearsal.lab import Lab
 from rehearsal.recorder import Recorder
 from rehearsal.steps import Stage
 
+from .vpc_world import World
+
 # Never the name of a cluster that somebody works with: the tests remove it.
 LAB = os.environ.get("EC2_LAB_OF_TESTS", "scenarios")
 WISH = Wish(nodes=3)  # so the mode is quorum, as by default
@@ -44,6 +46,21 @@ def stage(cluster: Cluster) -> Iterator[Stage]:
     cluster.wait_until_whole(WISH.nodes)
     with Recorder(cluster.lab, cluster.app, cluster.nodes()) as recorder:
         yield Stage(cluster, recorder, WISH.nodes, print, WISH.profile, cluster.mode())
+
+
+@pytest.fixture(scope="module")
+def region() -> Iterator[World]:
+    """A VPC without machines, for tests of packets."""
+    made = World(f"vpctest{os.getpid()}")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def world(region: World) -> Iterator[World]:
+    """The same, as it was made."""
+    yield region
+    region.restore()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

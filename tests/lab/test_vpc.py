@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -54,19 +53,6 @@ pytestmark = [
 
 IP_RECVERR = 11  # <linux/in.h>; without it a socket hears of hard errors only
 DB1, DB2, APP1 = ADDRESSES["db1"], ADDRESSES["db2"], ADDRESSES["app1"]
-
-
-@pytest.fixture(scope="module")
-def region() -> Iterator[World]:
-    made = World(f"vpctest{os.getpid()}")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def world(region: World) -> Iterator[World]:
-    yield region
-    region.restore()
 
 
 def grouped(*groups: SecurityGroup) -> Network:

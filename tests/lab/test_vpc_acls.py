@@ -23,13 +23,6 @@ DEFAULT = NetworkAcl("acl-default", VPC, (AclEntry(100, IN, True), AclEntry(100,
 NOTHING = NetworkAcl("acl-fence", VPC)
 
 
-@pytest.fixture(scope="module")
-def region() -> Iterator[World]:
-    made = World(f"acltest{os.getpid()}")
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def world(region: World) -> Iterator[World]:
     region.apply(guarded())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,19 +14,6 @@ pytestmark = [
 ]
 
 DB1, DB2, APP1 = ADDRESSES["db1"], ADDRESSES["db2"], ADDRESSES["app1"]
-
-
-@pytest.fixture(scope="module")
-def region() -> Iterator[World]:
-    made = World(f"cuttest{os.getpid()}")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def world(region: World) -> Iterator[World]:
-    yield region
-    region.restore()
 
 
 def test_cut_and_heal(world: World) -> None:
