@@ -23,6 +23,7 @@ VIP, VIP_IPV6 = "172.16.52.1", "fd99::1"
 PLAN = GatePlan(PORT, REPLICATION_PORT, (MEMBER, MEMBER_IPV6), (0,), (VIP, VIP_IPV6))
 A_WHILE_S = 5.0
 AT_ONCE_S = 0.9  # who is met with silence calls again after a second
+SHUT = (ConnectionRefusedError, ConnectionResetError)  # reset: it shut between the SYN and its ACK
 
 
 @dataclass

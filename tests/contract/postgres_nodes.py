@@ -23,6 +23,7 @@ from failover_agent.adapters.gate_table import GatePlan, table_text
 from failover_agent.adapters.postgres import LocalPostgres, PostgresPlan
 from failover_agent.adapters.systemd import looks
 from failover_agent.checkup.host import look_again
+from failover_agent.core import lsn
 from failover_agent.core.model import Server
 from failover_agent.errors import PostgresFailed
 from tests.support.certificates import Authority
@@ -236,6 +237,20 @@ def look(node: Node) -> Server:
 
 def until(fact: Callable[[], bool]) -> None:
     assert any(fact() for _left in looks(SOON_S, 0.05)), "did not come true in time"
+
+
+def all_received(standby: Node, primary: Node) -> int:
+    """Waits until the standby has all that the primary ever began to write; where that ends.
+
+    By the position of inserts: what has been flushed may end within a record, for the WAL writer flushes
+    whole pages, and a server that starts again has the whole records only.
+    """
+
+    def inserted() -> int:
+        return lsn.parse(primary.sql("SELECT pg_current_wal_insert_lsn()")[0][0])
+
+    until(lambda: look(standby).received_lsn == inserted())
+    return look(standby).received_lsn
 
 
 def taken(order: Callable[[], T]) -> T:

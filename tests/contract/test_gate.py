@@ -25,6 +25,7 @@ from .gate_net import (
     PLAN,
     PORT,
     REPLICATION_PORT,
+    SHUT,
     Net,
     echo,
     now,
@@ -142,7 +143,7 @@ def test_a_refresh_shortens_as_well_as_prolongs(net: Net) -> None:
 def _is_refused(net: Net) -> bool:
     try:
         net.call().close()
-    except ConnectionRefusedError:
+    except SHUT:
         return True
     return False
 

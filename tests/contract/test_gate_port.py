@@ -15,7 +15,7 @@ from failover_agent.errors import GateFailed
 from failover_agent.ports import Gate
 from tests.support.machine import HandClock, KernelGate
 
-from .gate_net import Net, gated_net, now
+from .gate_net import SHUT, Net, gated_net, now
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -54,7 +54,7 @@ class Caller:
     def __call__(self) -> bool:
         try:
             self.sessions.append(self.net.call())
-        except ConnectionRefusedError:
+        except SHUT:
             return False
         return True
 

@@ -19,7 +19,7 @@ from failover_agent.core.promotion import Beginning
 from failover_agent.errors import DataDirectoryRefused, LeaseMovedOn, PostgresFailed, RewindNotBegun
 
 from .namespaces import entered
-from .postgres_nodes import Node, empty_nodes, look, until
+from .postgres_nodes import Node, all_received, empty_nodes, look, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -106,14 +106,14 @@ def lose_power(db1: Node, db2: Node) -> None:
     db1.postgres.on_death(died.set)
     until(lambda: "postmaster-watch" in {t.name for t in threading.enumerate()})
     db1.sql("INSERT INTO t SELECT generate_series(1, 1000)")
-    until(lambda: caught_up(db2, db1))
-    SystemClock().wait(threading.Event(), 0.5)
+    had = all_received(db2, db1)
     db1.unit.kill(5)
     assert died.wait(30)
     dead = look(db1)
     assert (dead.state, dead.clean) == (ServerState.STOPPED, False)
     end = db1.postgres.wal_end()
-    assert end == look(db2).received_lsn, "all that the dead primary wrote had been received"
+    assert isinstance(end, int)
+    assert end >= had, "all that the standby has is read from the dead primary's disk"
     # Segments made in advance say nothing yet, wherever they stand in the folder.
     ahead = [db1.plan.wal_dir / f"00000001{0:08X}{n:08X}" for n in range(200, 230)]
     for path in ahead:

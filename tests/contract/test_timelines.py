@@ -18,7 +18,7 @@ from failover_agent.core.seals import Position
 from failover_agent.errors import PostgresFailed
 
 from .namespaces import entered
-from .postgres_nodes import Node, look, two_nodes, until
+from .postgres_nodes import Node, all_received, look, two_nodes, until
 
 pytestmark = [
     pytest.mark.lab,
@@ -96,7 +96,8 @@ def test_a_standby_that_starts_again_soon_after_a_failover_knows_its_timeline(
     db1.postgres.start_standby("db2")
     db2.sql("CREATE TABLE t AS SELECT 1 AS i")
     until(lambda: follows(db1, db2))
-    had = look(db1)
+    had = all_received(db1, db2)
+    known = look(db1)
 
     db2.postgres.kill()
     db1.postgres.kill()
@@ -105,8 +106,9 @@ def test_a_standby_that_starts_again_soon_after_a_failover_knows_its_timeline(
     again.start_standby("")
     seen = look_again(again.observe)
     assert isinstance(seen, Server)
-    assert (seen.timeline, seen.received_lsn) == (2, had.received_lsn)
-    assert seen.history == had.history
+    assert seen.timeline == 2
+    assert seen.received_lsn >= had
+    assert seen.history == known.history
 
     # A copy is what it was copied from, and no more.
     again.stop(10)
@@ -114,7 +116,7 @@ def test_a_standby_that_starts_again_soon_after_a_failover_knows_its_timeline(
     assert db2.postgres.promote(60, SystemClock().now() + 60, above=2) == 3
     with entered(db1.namespace):
         again.clone("db2", lambda _: None)
-    assert SeenTimeline(db1.plan).of(had.system_identifier) == 0
+    assert SeenTimeline(db1.plan).of(known.system_identifier) == 0
 
 
 def test_a_standby_that_still_replays_after_a_restart_has_all_of_its_wal_and_seals_when_it_is_through(
@@ -132,7 +134,7 @@ def test_a_standby_that_still_replays_after_a_restart_has_all_of_its_wal_and_sea
     for _ in range(20):
         db2.sql("INSERT INTO t VALUES (1)")
     until(lambda: follows(db1, db2))
-    had = look(db1)
+    had = all_received(db1, db2)
     db2.postgres.kill()
     db1.postgres.kill()
     assert on_disk.read_control(db1.plan).timeline == 1, "else this shows nothing"
@@ -142,15 +144,16 @@ def test_a_standby_that_still_replays_after_a_restart_has_all_of_its_wal_and_sea
     again.start_standby("")
     seen = look_again(again.observe)
     assert isinstance(seen, Server)
-    assert (seen.timeline, seen.received_lsn) == (2, had.received_lsn)
-    assert seen.replayed_lsn < had.received_lsn, "else this shows nothing"
+    assert seen.timeline == 2
+    assert seen.received_lsn >= had
+    assert seen.replayed_lsn < had, "else this shows nothing"
     with entered(db1.namespace), pytest.raises(PostgresFailed, match="is replayed up to"):
         again.cut_from("db2")
 
     set_apply_delay(db1, "0")
     again.stop(10)
     again.start_standby("")
-    until(lambda: sealed(db1, again) == Position(2, had.received_lsn))
+    until(lambda: sealed(db1, again) == Position(2, seen.received_lsn))
 
 
 def set_apply_delay(node: Node, delay: str) -> None:
