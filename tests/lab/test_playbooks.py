@@ -16,11 +16,12 @@ import pytest
 
 from rehearsal.cluster import ROOT, Cluster
 from rehearsal.errors import BuildFailed
-from rehearsal.history import double, longest_gap, lost
+from rehearsal.history import longest_gap
 from rehearsal.steps import Stage
 from rehearsal.waiting import wait_for
 
 from .conftest import WISH
+from .judgement import assert_all_there, assert_one_writer
 
 pytestmark = pytest.mark.lab
 
@@ -80,11 +81,10 @@ def test_an_upgrade_of_the_agents_is_no_failover_and_loses_nothing(stage: Stage,
     assert all(member["version"].startswith(CHANGED_VERSION) for member in after["members"]), after
     assert restarted_in_order(log.read_text())[-1] == before["holder"], "the holder is the last"
     wait_for("a write after the upgrade", lambda: stage.recorder.acked_since(ended), timeout_s=30)
-    acks = list(stage.recorder.acks())
-    gap = longest_gap(acks, "writer", began, ended)
+    gap = longest_gap(list(stage.recorder.acks()), "writer", began, ended)
     print(f"longest gap between writes: {gap.seconds if gap else None} s")
-    assert double(acks) == []
-    assert lost(acks, stage.recorder.present()) == []
+    assert_one_writer(stage.recorder)
+    assert_all_there(stage.recorder)
 
 
 def another_release(place: Path) -> Path:
@@ -123,7 +123,7 @@ def test_a_removal_leaves_one_writer_that_outlives_a_reboot_and_runs_once(
     ended = time.time()
     wait_for("a write after the removal", lambda: stage.recorder.acked_since(ended), timeout_s=30)
     assert {ack.node for ack in stage.recorder.acks() if ack.sent > ended} == {primary}
-    assert double(list(stage.recorder.acks())) == []
+    assert_one_writer(stage.recorder)
     again = cluster.play("remove.yml", WISH, print, tmp_path / "again.log", *confirmed)
     assert again["changed"] == 0
 
