@@ -67,6 +67,12 @@ class Commits:
         self._unflushed.append((lsn, session, reply))
         self._flush_soon()
 
+    def write_much(self, size: int) -> None:
+        """A bulk load that is not committed yet, where this is a primary."""
+        if self.state is ServerState.PRIMARY and self.wal is not None:
+            self.wal.append(size)
+            self._flush_soon()
+
     def _flush_soon(self) -> None:
         self.host.after(self.host.dice.uniform(0.0005, 0.006), partial(self._flush, self.process))
 

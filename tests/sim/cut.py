@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from failover_agent.core.model import ServerState
 from failover_agent.core.seals import Position
 from tests.sim.host import Host
-from tests.sim.synchronous import Synchronous, failed
+from tests.sim.replay import Replaying
+from tests.sim.synchronous import failed
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -16,7 +17,7 @@ RECEIVER_GONE_S = 2.0
 RESTART_RECEIVER_S = (0.02, 3.0)  # until the startup process looks at primary_conninfo again
 
 
-class Cutting(Synchronous):
+class Cutting(Replaying):
     """Part of SimPostgres: whom a standby takes WAL from, and whom it takes none from any more."""
 
     def __init__(self, host: Host, world: World) -> None:
@@ -24,7 +25,6 @@ class Cutting(Synchronous):
         self.upstream = ""  # primary_conninfo, as a session shows it
         self.streaming = False  # a receiver runs and streams
         self.received = False  # something was, since the start
-        self.replay_blocked = False  # a fault
         self.dropped = ""  # the kernel lets no packet pass to and from this node's PostgreSQL
         self.refused = ""  # the agent's process remembers whom it must not follow
 

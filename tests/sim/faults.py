@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from failover_agent import killpoints
 from failover_agent.core.model import ServerState
 from failover_agent.errors import AgentError
+from tests.sim.backlogs import Backlogs
 from tests.sim.faults_network import NetworkFaults, Undo
 from tests.sim.faults_together import Together
 from tests.sim.host import Host
@@ -31,8 +32,6 @@ IN_ADAPTERS = {
     "overwritten-before-unmark",
 }
 MODES_ORDERED = 0.25  # share of the runs in which people change what commits are promised
-PAUSED = 0.15  # and of those in which they pause failover
-WHILE_PAUSED = ("power-loss", "power-loss", "postmaster-dies", "starts-fail", "isolated", "disk-hangs")
 AMBUSHED = (
     *("claim", "claim", "renewal", "renewal", "release", "promise", "promote", "clone", "rewind"),
     *("sync", "waits", "seal"),
@@ -48,10 +47,13 @@ class Faults(NetworkFaults):
         super().__init__(world, dice)
         self._undo: dict[int, Undo] = {}
         self._people = People(world, dice)
-        self._pauses = Pauses(world, world.dice_for("failover resumed"))
         self._together = Together(world, dice, self)
-        self._landings = Landings(world, world.dice_for("landings"), self)
-        self._profiles = Profiles(world, world.dice_for("profile changed"), self)
+        self._stories = (
+            Pauses(world, world.dice_for("failover resumed"), self),
+            Landings(world, world.dice_for("landings"), self),
+            Profiles(world, world.dice_for("profile changed"), self),
+            Backlogs(world, world.dice_for("backlogs"), self),
+        )
         self._number = 0
         self._healed = False
         self._kinds: tuple[tuple[int, str, Callable[[Host, float], Undo | None]], ...] = (
@@ -125,10 +127,9 @@ class Faults(NetworkFaults):
                     lambda n=name, k=kind, d=length: self._strike(n, k, self.victim(), d),  # type: ignore[misc]
                 )
         self._order_modes(seconds)
-        self._pause_failover(seconds)
-        self._landings.unleash(seconds)
         self._together.lose_what_is_copied()
-        self._profiles.unleash(seconds)
+        for story in self._stories:
+            story.unleash(seconds)
 
     def _order_modes(self, seconds: float) -> None:
         """In a part of the runs, by chance of its own, so that all others stay as they are."""
@@ -141,23 +142,6 @@ class Faults(NetworkFaults):
 
         for _ in range(dice.randint(1, 4) if dice.random() < MODES_ORDERED else 0):
             after(dice.uniform(0, seconds), order)
-
-    def _pause_failover(self, seconds: float) -> None:
-        """As `_order_modes`; the primary then often meets what it would be replaced for."""
-        after, dice, ttl_s = (
-            self._world.scheduler.after,
-            self._world.dice_for("paused"),
-            self._world.timings.ttl_s,
-        )
-
-        def pause() -> None:
-            self._strike("failover-paused", self._pauses.pause, self.victim(), ttl_s * dice.uniform(1.0, 5.0))
-            if dice.random() < 0.7:
-                name, length = dice.choice(WHILE_PAUSED), ttl_s * dice.uniform(0.5, 3.0)
-                after(dice.uniform(0.0, 2.0), lambda: self.strike_by_name(name, self.victim(), length))
-
-        for _ in range(dice.randint(1, 2) if dice.random() < PAUSED else 0):
-            after(dice.uniform(0, seconds), pause)
 
     def victim(self) -> Host:
         hosts = self._world.in_service()

@@ -66,6 +66,7 @@ class SimPostgres(Cutting):
                 self.wal.line.writer == self.host.name
             )
             self.wal.crash(writer=writer)
+            self.redo_from_restartpoint()
             if self.state is not ServerState.ABSENT:
                 self.state = ServerState.STOPPED
         self._gone(clean=False)
@@ -203,9 +204,12 @@ class SimPostgres(Cutting):
         if not self.wal.is_whole:  # it lacks what only its upstream may send
             self.host.after(0.1, lambda: self._started(process, becomes))
             return
+        if self.has_to_replay_first(becomes):
+            self.replay()
+            self.host.after(0.1, lambda: self._started(process, becomes))
+            return
         self.state = becomes
-        if not self.replay_blocked:
-            self.wal.replayed = self.wal.flushed
+        self.replay()
         if becomes is ServerState.PRIMARY:
             if self.wal.line.writer != self.host.name:
                 line = self.world.lines.begin(self.wal.timeline, self.host.name)
@@ -264,7 +268,7 @@ class SimPostgres(Cutting):
     def _promoted(self, process: int, above: int) -> None:
         if self.process != process or self.state is not ServerState.STANDBY or self.wal is None:
             return
-        if self.replay_blocked or self.host.disk_hangs:
+        if self.ends_recovery_later() or self.host.disk_hangs:
             self.host.after(0.3, lambda: self._promoted(process, above))
             return
         self.wal.written = self.wal.flushed  # what the receiver had not flushed is read from disk no more

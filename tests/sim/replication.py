@@ -140,8 +140,7 @@ class Receiver:
             if wal.flushed < min(upto, wal.written):
                 wal.flush(min(upto, wal.written))
                 self._host.moved_at = self._host.scheduler.now
-            if not pg.replay_blocked:
-                wal.replayed = wal.flushed
+            pg.replay()
             if self._sender is sender and pg.streaming and self._packets_pass(source):
                 self._tell(theirs, sender, wal.flushed)
 
