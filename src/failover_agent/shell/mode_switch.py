@@ -37,6 +37,10 @@ def carry_out(body: Body, seen: Snapshot) -> None:
         body.modes.close(ticket, error=_no_holder("lost the lease"))
     elif mine.item.mode == ticket.mode:
         body.modes.close(ticket)
+    elif not mine.was_primary:
+        # → async, and the new holder still replayed: told to switch to quorum it wrote that it alone may
+        # claim, and was lost; the one before it, with all that had been acknowledged, was shut out for good.
+        body.modes.close(ticket, error=_no_holder("is held by a node that is not promoted yet"))
     elif why := _why_not(seen, ticket.mode, body.settings.most_members):
         body.modes.close(ticket, error=why)
     else:

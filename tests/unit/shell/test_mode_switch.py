@@ -174,3 +174,30 @@ def test_a_gate_that_waits_for_standbys_is_told() -> None:
     [waits_for] = [p for p in problems(world) if isinstance(p, SyncSetAwaited)]
     assert "db2, db3" in waits_for.value
     assert status(world, "db2")["sync"]["in_place"] is False, "the others tell it as well"
+
+
+def test_who_is_not_promoted_yet_switches_nothing_so_that_the_one_before_it_may_come_back() -> None:
+    """→ it wrote that it alone may claim, and died: who had all that was acknowledged was shut out."""
+    world = three("async")
+    world.postgres("db1").disk.end += 1 << 30
+    world.run(5)
+    for name in ("db2", "db3"):
+        world.postgres(name).fall_behind(60.0)
+    world.power_off("db1")
+    world.run_until(lambda: any("await-replay" in world.rules_of(n) for n in world.nodes))
+    new = next(n for n in world.nodes if "await-replay" in world.rules_of(n))
+    agent = world.nodes[new].agent
+
+    ticket = agent.body.modes.place("quorum")
+    agent.wake()
+    world.run(1)
+
+    assert isinstance(ticket.error, ModeRefused)
+    assert "not promoted yet" in ticket.error.value
+    assert (world.lease().mode, world.lease().may_claim) == ("async", ())
+
+    world.run_until(lambda: world.acknowledges(new), limit_s=120)
+    ticket = agent.body.modes.place("quorum")
+    agent.wake()
+    world.run(1)
+    assert (ticket.error, world.lease().mode) == (None, "quorum")
