@@ -67,14 +67,18 @@ class Lab:
     subnet: str = ""
     table: str = ""
 
-    def client(self, service: str, port: int | None = None) -> Any:
+    def client(self, service: str, port: int | None = None, *, attempts: int = 1) -> Any:
         return boto3.client(  # type: ignore[call-overload]  # the service is a variable here
             service,
             region_name="eu-central-1",
             endpoint_url=f"http://127.0.0.1:{port or self.port}",
             aws_access_key_id="AKIACONTROLLER",
             aws_secret_access_key="x",
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=16),
+            config=Config(
+                retries={"total_max_attempts": attempts, "mode": "standard"},
+                read_timeout=60,
+                max_pool_connections=16,
+            ),
         )
 
     def port_of(self, app: Wsgi) -> int:

@@ -53,7 +53,8 @@ class Region:
     def __init__(self, lab: Lab) -> None:
         self.lab, self.node = lab, Node(lab)
         self._clients: dict[str, Any] = {}
-        self.ec2, self.dynamodb = lab.client("ec2"), lab.client("dynamodb")
+        # On a fast machine the tests come to the account's limits, as people's scripts do.
+        self.ec2, self.dynamodb = lab.client("ec2", attempts=10), lab.client("dynamodb")
         self.check(False)
         self.ec2.create_route(**self.route())
         self.make_table("item")
@@ -116,8 +117,9 @@ class Region:
 
     def state(self) -> object:
         """Everything of the region that a look could have changed."""
-        tables = self.ec2.describe_route_tables()["RouteTables"]
-        interfaces = self.ec2.describe_network_interfaces()["NetworkInterfaces"]
+        ours = [{"Name": "vpc-id", "Values": [self.lab.vpc]}]  # a list of all is throttled sooner
+        tables = self.ec2.describe_route_tables(Filters=ours)["RouteTables"]
+        interfaces = self.ec2.describe_network_interfaces(Filters=ours)["NetworkInterfaces"]
         try:
             items = self.dynamodb.scan(TableName=TABLE)["Items"]
         except ClientError as error:
