@@ -7,6 +7,7 @@ store comes first by this very write, from async on PostgreSQL waits before anyb
 
 from __future__ import annotations
 
+from failover_agent.core.facts import i_am_primary
 from failover_agent.core.lease_writes import switched
 from failover_agent.core.model import Mode, Server, Unknown
 from failover_agent.core.snapshot import Snapshot
@@ -37,7 +38,7 @@ def carry_out(body: Body, seen: Snapshot) -> None:
         body.modes.close(ticket, error=_no_holder("lost the lease"))
     elif mine.item.mode == ticket.mode:
         body.modes.close(ticket)
-    elif not mine.was_primary:
+    elif not (mine.was_primary or i_am_primary(seen)):  # one whose gate waits for standbys switches
         # → async, and the new holder still replayed: told to switch to quorum it wrote that it alone may
         # claim, and was lost; the one before it, with all that had been acknowledged, was shut out for good.
         body.modes.close(ticket, error=_no_holder("is held by a node that is not promoted yet"))
