@@ -11,12 +11,11 @@ from .support.unsafe import Unsafe
 settings.register_profile("primacy", deadline=None, print_blob=True)
 settings.load_profile("primacy")
 
-# `./run test lab` asks once more what failed with pytest's own status, 1. Not this.
+# `./run test` asks once more what failed with pytest's own status, 1. Not this.
 UNSAFE_STATUS = 70
 _unsafe = pytest.StashKey[bool]()
 
 
-@pytest.hookimpl
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     if call.excinfo is not None and call.excinfo.errisinstance(Unsafe):
         item.session.stash[_unsafe] = True

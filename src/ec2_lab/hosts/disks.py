@@ -87,14 +87,13 @@ def detach_loop(image: Path) -> None:
     _run("losetup", "--detach", str(loop))
     backing_file = Path("/sys/block") / loop.name / "loop/backing_file"
     deadline = time.monotonic() + LOOP_RELEASE_TIMEOUT_S
-    # The kernel unmounts a dead namespace's file systems in its own time and has no event for it.
     while _shows(backing_file, image):
         if time.monotonic() > deadline:
             raise CommandFailed(
                 f"{loop} still shows {image} {LOOP_RELEASE_TIMEOUT_S:g} s after it was detached",
                 hint=f"`grep -l {loop} /proc/*/mounts` shows who holds it",
             )
-        time.sleep(0.002)
+        time.sleep(0.002)  # the kernel unmounts for a dead namespace in its own time, without an event
 
 
 def mounted_disks(pids: Iterable[int], below: Path) -> list[MountedDisk]:

@@ -207,7 +207,7 @@ def test_a_promoted_primary_whose_gate_waits_for_standbys_is_let_in_by_a_switch(
     """In strict nobody is served until enough standbys vouch: who has none left orders another mode."""
     world = three("strict")
     world.nodes["db1"].agent.body.orders.place("db2")
-    world.run_until(lambda: _holder(world) == "db2")
+    world.run_until(lambda: world.lease().last_holder == "db2")
     world.lagging.update(("db1", "db3"))
     world.run(10)
     assert world.rules_of("db2")[-1] == "await-sync-set"
@@ -218,8 +218,3 @@ def test_a_promoted_primary_whose_gate_waits_for_standbys_is_let_in_by_a_switch(
 
     assert (answer.error, world.lease().mode) == (None, "async")
     assert world.acknowledges("db2")
-
-
-def _holder(world: World) -> str:
-    holder = world.lease().holder
-    return holder.name if holder is not None else ""
